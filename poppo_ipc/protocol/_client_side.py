@@ -1,0 +1,243 @@
+"""The client's side of a connection."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from msgspec import UNSET
+
+from poppo_ipc.errors import AuthenticationError, RemoteProtocolError
+from poppo_ipc.protocol._capabilities import (
+    ALL_CAPABILITIES,
+    CANCEL,
+    CHALLENGE,
+    DEADLINE,
+    IDEMPOTENCY,
+    STREAM,
+    agreed,
+)
+from poppo_ipc.protocol._challenge import client_proof, decode_nonce, new_nonce, proof_matches, server_proof
+from poppo_ipc.protocol._connection import Connection, Received
+from poppo_ipc.protocol._messages import (
+    Auth,
+    AuthSuccess,
+    Cancel,
+    Command,
+    Credit,
+    ErrorBody,
+    ErrorMessage,
+    Event,
+    Item,
+    Message,
+    PeerInfo,
+    Ping,
+    Pong,
+    Response,
+    Welcome,
+)
+from poppo_ipc.protocol._states import Role, State
+
+__all__ = ["ClientConnection"]
+
+
+class ClientConnection(Connection):
+    """The client's side: after `welcome`, `authenticate`; when `settled`, commands.
+
+    Against an original server (`is_original`) nothing of an extension is sent, whatever is asked for.
+    """
+
+    role: ClassVar[Role] = Role.CLIENT
+
+    def __init__(self, **bounds: Any) -> None:
+        super().__init__(**bounds)
+        self.welcome: Welcome | None = None
+        self.session: AuthSuccess | None = None
+        self._wanted: tuple[str, ...] = ()
+        self._auth_id = ""
+        self._token: str | None = None
+        self._client_nonce = b""
+
+    @property
+    def is_original(self) -> bool:
+        """Whether the server offered no capabilities: then it is an original (WIRE.md section 4)."""
+        return self.welcome is not None and self.welcome.capabilities is UNSET
+
+    @property
+    def settled(self) -> bool:
+        """Whether commands may be sent, with what was agreed in use."""
+        return self._settled
+
+    @property
+    def auth_id(self) -> str:
+        """The id of the `auth` that was sent, which an `error` that refuses it carries."""
+        return self._auth_id
+
+    # -- receiving ----------------------------------------------------------------------------------------------
+
+    def _admit(self, message: Message) -> Received | None:
+        if not self._allowed(Role.SERVER, message):
+            kind = message.__struct_config__.tag
+            error = RemoteProtocolError(f"The server sent {kind!r} in state {self.state.value!r}")
+            return self._refuse(error, fatal=self.state is State.CONNECTING or isinstance(message, Welcome))
+        match message:
+            case Welcome():
+                return self._admit_welcome(message)
+            case AuthSuccess():
+                return self._admit_success(message)
+            case Response() | ErrorMessage():
+                return self._admit_answer(message)
+            case Item() if message.id not in self._open:
+                return None
+            case Event() if not self._settled and not self.is_original:
+                return None
+        return message
+
+    def _admit_welcome(self, message: Welcome) -> Received:
+        self.welcome = message
+        self._advance(Role.SERVER, message)
+        if isinstance(message.max_frame_bytes, int):
+            self._send_bytes = max(1, min(self._send_bytes, message.max_frame_bytes))
+        self._settled = self.is_original and not message.auth_required
+        return message
+
+    def _admit_success(self, message: AuthSuccess) -> Received | None:
+        if message.id != self._auth_id or self._settled:
+            return None
+        if CHALLENGE in self._wanted and not self._server_proved(message):
+            error = AuthenticationError("The server could not prove that it knows the token; it may be an impostor")
+            return self._refuse(error, fatal=True)
+        self.session = message
+        self._token = None
+        self.capabilities = agreed(frozenset(self._wanted), message.capabilities)
+        self._settled = True
+        self._advance(Role.SERVER, message)
+        return message
+
+    def _server_proved(self, message: AuthSuccess) -> bool:
+        assert self.welcome is not None
+        nonce = decode_nonce(self.welcome.nonce)
+        if nonce is None or self._token is None:
+            return False
+        return proof_matches(server_proof(self._token, nonce, self._client_nonce), message.proof)
+
+    def _admit_answer(self, message: Response | ErrorMessage) -> Received | None:
+        """Originals answer in looser forms; all of them come out of here in the one form of section 3."""
+        if isinstance(message, Response):
+            if message.id not in self._open:
+                return None
+            self._open.discard(message.id)
+            if message.success:
+                return message
+            return ErrorMessage(id=message.id, error=error_body(message.error))
+        message.error = error_body(message.error)
+        if message.id is None or message.id == self._auth_id:
+            self._advance(Role.SERVER, message)
+            return message
+        if message.id not in self._open:
+            return None
+        self._open.discard(message.id)
+        return message
+
+    # -- sending ------------------------------------------------------------------------------------------------
+
+    def authenticate(
+        self,
+        message_id: str,
+        token: str | None,
+        *,
+        capabilities: tuple[str, ...] = ALL_CAPABILITIES,
+        client: PeerInfo | None = None,
+    ) -> bytearray | None:
+        """The `auth` that answers `welcome`, or None where none is needed: an original that asks for no token.
+
+        Where the server offers `challenge` and there is a token, a proof goes out in place of the token. Raises
+        AuthenticationError where a token is needed and none was given.
+        """
+        assert self.welcome is not None, "authenticate() answers the server's welcome"
+        if self.welcome.auth_required and token is None:
+            raise AuthenticationError("The server asks for a token and none was given; pass one, or set POPPO_TOKEN")
+        self._auth_id = message_id
+        self._token = token
+        auth = Auth(id=message_id)
+        if self.is_original:
+            if not self.welcome.auth_required:
+                return None
+            auth.token = token
+            return self.send(auth)
+        assert isinstance(self.welcome.capabilities, list)
+        nonce = decode_nonce(self.welcome.nonce) if self.welcome.auth_required else None
+        offered = set(self.welcome.capabilities)
+        if nonce is None or token is None:
+            offered.discard(CHALLENGE)
+        self._wanted = tuple(each for each in capabilities if each in offered)
+        auth.capabilities = list(self._wanted)
+        auth.client = client or UNSET
+        if CHALLENGE in self._wanted and nonce is not None and token is not None:
+            auth.client_nonce = new_nonce()
+            self._client_nonce = decode_nonce(auth.client_nonce) or b""
+            auth.proof = client_proof(token, nonce, self._client_nonce)
+        elif token is not None:
+            auth.token = token
+        return self.send(auth)
+
+    def command(
+        self,
+        message_id: str,
+        command: str,
+        args: Any,
+        *,
+        timeout_ms: int | None = None,
+        credit: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> bytearray:
+        """The frame of a command. What belongs to a capability that was not agreed is left out."""
+        capabilities = self.capabilities
+        message = Command(id=message_id, command=command, args=args)
+        if timeout_ms is not None and DEADLINE in capabilities:
+            message.timeout_ms = timeout_ms
+        if credit is not None and STREAM in capabilities:
+            message.credit = credit
+        if idempotency_key is not None and IDEMPOTENCY in capabilities:
+            message.idempotency_key = idempotency_key
+        data = self.send(message)
+        self._open.add(message_id)
+        return data
+
+    def cancel(self, message_id: str) -> bytearray | None:
+        """The frame that cancels an open command; None where it has its answer, or the server has no `cancel`."""
+        if message_id not in self._open or CANCEL not in self.capabilities or self.state is not State.READY:
+            return None
+        return self.send(Cancel(id=message_id))
+
+    def credit(self, message_id: str, credit: int) -> bytearray | None:
+        """The frame that gives a stream room for `credit` more items; None where it has ended."""
+        if message_id not in self._open or STREAM not in self.capabilities or self.state is not State.READY:
+            return None
+        return self.send(Credit(id=message_id, credit=credit))
+
+    def ping(self, message_id: str) -> bytearray:
+        """Ask whether the server is there."""
+        return self.send(Ping(id=message_id))
+
+    def pong(self, ping: Ping) -> bytearray:
+        """The answer to the server's `ping`."""
+        return self.send(Pong(id=ping.id))
+
+    def forget(self, message_id: str) -> None:
+        """Nobody waits for the answer to this command any more: it is passed over when it comes."""
+        self._open.discard(message_id)
+
+
+def error_body(error: Any) -> ErrorBody:
+    """An original's `error`, a string or an object of any sort, in the form of section 3."""
+    if isinstance(error, str):
+        return ErrorBody(message=error, code="UNKNOWN_ERROR")
+    fields = error if isinstance(error, dict) else {}
+    message, code, details = fields.get("message"), fields.get("code"), fields.get("details")
+    body = ErrorBody(
+        message=message if isinstance(message, str) else "Unknown error",
+        code=code if isinstance(code, str) else "UNKNOWN_ERROR",
+    )
+    if isinstance(details, dict):
+        body.details = details
+    return body

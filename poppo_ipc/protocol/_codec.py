@@ -1,0 +1,113 @@
+"""Payload to message and back: JSON by msgspec, strict on UTF-8, nesting and types.
+
+Anything that is wrong with a payload is a `BadMessage` or a `VersionMismatch`; nothing else comes out of `decode`.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import accumulate
+from typing import Any, Final
+
+import msgspec
+from msgspec import DecodeError
+
+from poppo_ipc.errors import BadMessage, FrameTooLarge, VersionMismatch
+from poppo_ipc.protocol._frames import HEADER_BYTES, MAGIC, pack_header_into
+from poppo_ipc.protocol._messages import MAX_ID_CHARS, FromClient, FromServer, Message
+from poppo_ipc.protocol._version_rule import PROTOCOL_VERSION, compatible, mismatch_text
+
+__all__ = ["Codec", "encode", "nesting_depth"]
+
+_encoder = msgspec.json.Encoder()
+_encode_into = _encoder.encode_into
+
+# Possessive, and with an optional closing quote, so that it is linear whatever the bytes are.
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+def nesting_depth(payload: bytes | bytearray) -> int:
+    """How deep arrays and objects stand inside one another in a JSON text, found without decoding it.
+
+    A decoder would have to recurse to find out, and how deep it can depends on the stack it is called on.
+    """
+    brackets = _STRING.sub(b"", payload).translate(None, _NOT_BRACKETS)
+    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+
+
+def encode(message: Message, limit: int) -> bytearray:
+    """The whole frame of `message`, written in one piece with no copy.
+
+    Raises FrameTooLarge where its payload is over `limit` bytes, and TypeError, ValueError, UnicodeEncodeError or
+    RecursionError where a value in it is not JSON.
+    """
+    buffer = bytearray(HEADER_BYTES)
+    _encode_into(message, buffer, HEADER_BYTES)
+    length = len(buffer) - HEADER_BYTES
+    if length > limit:
+        raise FrameTooLarge(f"Message of {length} bytes is over the limit of {limit} bytes")
+    pack_header_into(buffer, 0, MAGIC, length)
+    return buffer
+
+
+class Codec:
+    """Decodes what one side may receive: `peer` is `client` or `server`, the side that it comes from."""
+
+    __slots__ = ("_decode", "_nesting", "_peer", "_types")
+
+    def __init__(self, peer: str, nesting: int) -> None:
+        union: Any = FromClient if peer == "client" else FromServer
+        self._decode = msgspec.json.Decoder(union).decode
+        self._types = frozenset(cls.__struct_config__.tag for cls in union.__args__)
+        self._peer = peer
+        self._nesting = nesting
+
+    def decode(self, payload: bytes | bytearray) -> Message:
+        """The message in `payload`. Raises BadMessage or VersionMismatch, with the message's id where known."""
+        try:
+            if not payload.isascii():
+                # msgspec does not look into the strings of fields that it skips; UTF-8 is a rule for the whole.
+                payload.decode()
+            if payload.count(b"[") + payload.count(b"{") > self._nesting:
+                self._check_nesting(payload)
+            message: Message = self._decode(payload)
+        except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise self._diagnose(payload, error) from None
+        if message.version != PROTOCOL_VERSION and not compatible(message.version):
+            raise self._mismatch(message.version, getattr(message, "id", None))
+        return message
+
+    def _check_nesting(self, payload: bytes | bytearray) -> None:
+        if nesting_depth(payload) > self._nesting:
+            raise BadMessage(f"Payload nests deeper than {self._nesting} levels", undecodable=True)
+
+    def _mismatch(self, version: str, message_id: str | None) -> VersionMismatch:
+        text = mismatch_text(self._peer, version)
+        return VersionMismatch(text, ours=PROTOCOL_VERSION, theirs=version, message_id=message_id)
+
+    def _diagnose(self, payload: bytes | bytearray, error: Exception) -> BadMessage | VersionMismatch:
+        """Say what is wrong with a payload that is no message: the slow way, on the way to an error only."""
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError:
+            return BadMessage("Payload is not UTF-8", undecodable=True)
+        try:
+            fields = msgspec.json.decode(text)
+        except (DecodeError, RecursionError):
+            return BadMessage("Payload is not JSON", undecodable=True)
+        if not isinstance(fields, dict):
+            return BadMessage("Payload is not a JSON object", undecodable=True)
+        message_id = fields.get("id")
+        if not isinstance(message_id, str) or len(message_id) > MAX_ID_CHARS:
+            message_id = None
+        kind = fields.get("type")
+        if not isinstance(kind, str):
+            return BadMessage("Message has no type", message_id=message_id, undecodable=True)
+        version = fields.get("version", PROTOCOL_VERSION)
+        if isinstance(version, str) and not compatible(version):
+            return self._mismatch(version, message_id)
+        if kind not in self._types:
+            return BadMessage(f"Unknown message type: {kind[:MAX_ID_CHARS]}", message_id=message_id)
+        return BadMessage(f"Malformed {kind} message: {error}", message_id=message_id)
