@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from msgspec import UNSET
 
-from poppo_ipc.errors import AuthenticationError, RemoteProtocolError
+from poppo_ipc.errors import AuthenticationError, BadMessage, LocalProtocolError, RemoteProtocolError
 from poppo_ipc.protocol._capabilities import (
     ALL_CAPABILITIES,
     CANCEL,
@@ -17,8 +17,9 @@ from poppo_ipc.protocol._capabilities import (
     agreed,
 )
 from poppo_ipc.protocol._challenge import client_proof, decode_nonce, new_nonce, proof_matches, server_proof
-from poppo_ipc.protocol._connection import Connection, Received
+from poppo_ipc.protocol._connection import Connection, Received, Refusal
 from poppo_ipc.protocol._messages import (
+    MAX_ID_CHARS,
     Auth,
     AuthSuccess,
     Cancel,
@@ -53,7 +54,7 @@ class ClientConnection(Connection):
         self.welcome: Welcome | None = None
         self.session: AuthSuccess | None = None
         self._wanted: tuple[str, ...] = ()
-        self._auth_id = ""
+        self._auth_id: str | None = None
         self._token: str | None = None
         self._client_nonce = b""
 
@@ -69,8 +70,8 @@ class ClientConnection(Connection):
 
     @property
     def auth_id(self) -> str:
-        """The id of the `auth` that was sent, which an `error` that refuses it carries."""
-        return self._auth_id
+        """The id of the `auth` that was sent, which an `error` that refuses it carries; empty before."""
+        return self._auth_id or ""
 
     # -- receiving ----------------------------------------------------------------------------------------------
 
@@ -130,13 +131,19 @@ class ClientConnection(Connection):
                 return message
             return ErrorMessage(id=message.id, error=error_body(message.error))
         message.error = error_body(message.error)
+        if message.id in self._open:
+            self._open.discard(message.id)
+            return message
         if message.id is None or message.id == self._auth_id:
             self._advance(Role.SERVER, message)
             return message
-        if message.id not in self._open:
-            return None
-        self._open.discard(message.id)
-        return message
+        return None
+
+    def _bad_message(self, error: BadMessage) -> Refusal:
+        if self.state is State.CONNECTING:
+            # As with any other first message that is no welcome: there is nothing to wait for.
+            return self._refuse(error, message_id=error.message_id, fatal=True)
+        return super()._bad_message(error)
 
     # -- sending ------------------------------------------------------------------------------------------------
 
@@ -153,32 +160,39 @@ class ClientConnection(Connection):
         Where the server offers `challenge` and there is a token, a proof goes out in place of the token. Raises
         AuthenticationError where a token is needed and none was given.
         """
-        assert self.welcome is not None, "authenticate() answers the server's welcome"
+        if self.welcome is None:
+            raise LocalProtocolError("There is no welcome to answer yet; authenticate when it has come")
         if self.welcome.auth_required and token is None:
             raise AuthenticationError("The server asks for a token and none was given; pass one, or set POPPO_TOKEN")
-        self._auth_id = message_id
-        self._token = token
         auth = Auth(id=message_id)
-        if self.is_original:
+        if not isinstance(self.welcome.capabilities, list):
             if not self.welcome.auth_required:
                 return None
             auth.token = token
-            return self.send(auth)
-        assert isinstance(self.welcome.capabilities, list)
+            return self._send_auth(auth, token, (), b"")
         nonce = decode_nonce(self.welcome.nonce) if self.welcome.auth_required else None
         offered = set(self.welcome.capabilities)
         if nonce is None or token is None:
             offered.discard(CHALLENGE)
-        self._wanted = tuple(each for each in capabilities if each in offered)
-        auth.capabilities = list(self._wanted)
+        wanted = tuple(each for each in capabilities if each in offered)
+        client_nonce = b""
+        auth.capabilities = list(wanted)
         auth.client = client or UNSET
-        if CHALLENGE in self._wanted and nonce is not None and token is not None:
+        if CHALLENGE in wanted and nonce is not None and token is not None:
             auth.client_nonce = new_nonce()
-            self._client_nonce = decode_nonce(auth.client_nonce) or b""
-            auth.proof = client_proof(token, nonce, self._client_nonce)
+            client_nonce = decode_nonce(auth.client_nonce) or b""
+            auth.proof = client_proof(token, nonce, client_nonce)
         elif token is not None:
             auth.token = token
-        return self.send(auth)
+        return self._send_auth(auth, token, wanted, client_nonce)
+
+    def _send_auth(self, auth: Auth, token: str | None, wanted: tuple[str, ...], client_nonce: bytes) -> bytearray:
+        data = self.send(auth)
+        self._auth_id = auth.id
+        self._token = token
+        self._wanted = wanted
+        self._client_nonce = client_nonce
+        return data
 
     def command(
         self,
@@ -190,7 +204,14 @@ class ClientConnection(Connection):
         credit: int | None = None,
         idempotency_key: str | None = None,
     ) -> bytearray:
-        """The frame of a command. What belongs to a capability that was not agreed is left out."""
+        """The frame of a command. What belongs to a capability that was not agreed is left out.
+
+        Raises LocalProtocolError where the id is that of a command still open, or over its bound.
+        """
+        if message_id in self._open:
+            raise LocalProtocolError(f"A command with the id {message_id[:16]!r} is still open; use another id")
+        if len(message_id) > MAX_ID_CHARS:
+            raise LocalProtocolError(f"An id has at most {MAX_ID_CHARS} characters, not {len(message_id)}")
         capabilities = self.capabilities
         message = Command(id=message_id, command=command, args=args)
         if timeout_ms is not None and DEADLINE in capabilities:

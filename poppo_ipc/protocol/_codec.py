@@ -5,7 +5,6 @@ Anything that is wrong with a payload is a `BadMessage` or a `VersionMismatch`; 
 
 from __future__ import annotations
 
-import re
 from itertools import accumulate
 from typing import Any, Final
 
@@ -22,9 +21,7 @@ __all__ = ["Codec", "encode", "nesting_depth"]
 _encoder = msgspec.json.Encoder()
 _encode_into = _encoder.encode_into
 
-# Possessive, and with an optional closing quote, so that it is linear whatever the bytes are.
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_NOT_STRUCTURE: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
@@ -33,7 +30,11 @@ def nesting_depth(payload: bytes | bytearray) -> int:
 
     A decoder would have to recurse to find out, and how deep it can depends on the stack it is called on.
     """
-    brackets = _STRING.sub(b"", payload).translate(None, _NOT_BRACKETS)
+    # Without escapes every second piece between quotes is a string's inside. A regex takes 44 bytes of memory for each
+    # byte of a hostile payload; this is linear too, and takes half of that at the worst.
+    unescaped = payload.replace(b"\\\\", b"").replace(b'\\"', b"")
+    structure = unescaped.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
+    brackets = b"".join(structure.split(b'"')[::2])
     return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
 
 

@@ -100,7 +100,7 @@ class Connection(abc.ABC):
 
         Nothing comes out while `paused`, nor once the state is CLOSING: what the peer still says is thrown away.
         """
-        if self._over:
+        if self._over():
             return []
         self._decoder.feed(data)
         return self.resume()
@@ -108,27 +108,29 @@ class Connection(abc.ABC):
     def resume(self) -> list[Received]:
         """What was held back while `paused`."""
         received: list[Received] = []
-        while not (self._paused or self._over):
-            payloads = self._decoder.drain(self._limit(), 0 if self._settled else 1)
+        while not (self._paused or self._over()):
+            # One at a time while a message may change the limit, or pause what comes behind it.
+            at_most = 0 if self._settled else 1
+            payloads = self._decoder.drain(self._limit(), at_most)
             for payload in payloads:
                 outcome = self._receive(payload)
                 if outcome is not None:
                     received.append(outcome)
-                    if self._over:
+                    if self._over():
                         return received
             if self._decoder.error is not None:
                 received.append(self._refuse(self._decoder.error, fatal=True))
-            elif not payloads or self._settled:
+            elif not payloads or not at_most:
                 break
         return received
 
     def receive_eof(self) -> ConnectionLost | None:
         """The peer sends no more. An error where that cuts a frame in two; the state is CLOSED either way."""
-        torn = self._decoder.mid_frame and self.state is not State.CLOSING
+        # What is held back while paused may well be whole frames.
+        torn = self._decoder.mid_frame and not (self._paused or self._over())
         self.closed()
         return ConnectionLost("The connection ended in the middle of a frame; connect again") if torn else None
 
-    @property
     def _over(self) -> bool:
         return self.state is State.CLOSING or self.state is State.CLOSED
 
@@ -161,8 +163,7 @@ class Connection(abc.ABC):
             self.state = following
 
     def _bad_message(self, error: BadMessage) -> Refusal:
-        if error.undecodable:
-            self._bad_in_a_row += 1
+        self._bad_in_a_row = self._bad_in_a_row + 1 if error.undecodable else 0
         fatal = error.undecodable and (self.state is not State.READY or self._bad_in_a_row >= self._bad_messages)
         return self._refuse(error, message_id=error.message_id, fatal=fatal)
 

@@ -55,6 +55,8 @@ class FrameDecoder:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the stream, any number of them. Drain before feeding again: it is cheaper."""
+        if self.error is not None:
+            return
         if self._position < len(self._chunk):
             data = self._chunk[self._position :] + data
         self._chunk = data

@@ -12,6 +12,7 @@ from poppo_ipc.errors import (
     BadMessage,
     CommandError,
     DuplicateId,
+    FrameTooLarge,
     InvalidArgs,
     LocalProtocolError,
     PoppoError,
@@ -73,7 +74,20 @@ class ServerConnection(Connection):
         self._offered = [each for each in capabilities if each != CHALLENGE or self.nonce]
         self._auth_tries = auth_tries
         self._authenticated = False
+        self._pending_auth: Auth | None = None
         self._server = PeerInfo(name=name, version=version)
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether an `auth` of the client was accepted."""
+        return self._authenticated
+
+    @property
+    def pending_auth(self) -> Auth:
+        """The `auth` that waits for `accept` or `reject`. Raises LocalProtocolError where none does."""
+        if self._pending_auth is None:
+            raise LocalProtocolError("No auth waits for an answer")
+        return self._pending_auth
 
     # -- receiving ----------------------------------------------------------------------------------------------
 
@@ -93,6 +107,7 @@ class ServerConnection(Connection):
                 if self.auth_required and self._authenticated:
                     return self._refuse(BadMessage("Already authenticated"), message_id=message.id)
                 self._paused = True
+                self._pending_auth = message
             case Cancel() if message.id not in self._open:
                 return None
             case Credit():
@@ -145,7 +160,10 @@ class ServerConnection(Connection):
     def _error_reply(self, error: PoppoError, message_id: str | None) -> bytearray | None:
         message = self._error_message(error, message_id)
         message.timestamp = self._clock()
-        return encode(message, self._send_bytes)
+        try:
+            return encode(message, self._send_bytes)
+        except FrameTooLarge:
+            return None
 
     # -- sending ------------------------------------------------------------------------------------------------
 
@@ -175,39 +193,44 @@ class ServerConnection(Connection):
         `proof` is the server's, where the client gave one. A client that sent no `capabilities` is an original and
         gets none of the extensions' fields.
         """
-        self._take_back(auth)
+        self._check_paused(auth)
         message = AuthSuccess(id=auth.id)
+        capabilities = self.capabilities
         if not self._authenticated:
-            self.capabilities = agreed(frozenset(self._offered), auth.capabilities)
+            capabilities = agreed(frozenset(self._offered), auth.capabilities)
         if isinstance(auth.capabilities, list):
             message.session_id = session_id
-            message.capabilities = [each for each in self._offered if each in self.capabilities]
+            message.capabilities = [each for each in self._offered if each in capabilities]
             if proof is not None:
                 message.proof = proof
-            if REPLAY in self.capabilities:
+            if REPLAY in capabilities:
                 message.epoch = epoch
                 message.seq = seq
-            if IDEMPOTENCY in self.capabilities:
+            if IDEMPOTENCY in capabilities:
                 message.keys_durable = keys_durable
         data = self.send(message)
+        self.capabilities = capabilities
+        self._paused = False
+        self._pending_auth = None
         self._authenticated = True
-        self._settled = True
+        # Without authentication any further `auth` is accepted too, and pauses again.
+        self._settled = self.auth_required
         return data
 
     def reject(self, auth: Auth) -> bytearray:
         """The `AUTH_FAILED` for `auth`. The state is CLOSING when the client has had all its tries."""
-        self._take_back(auth)
+        self._check_paused(auth)
+        data = self.send(self._error_message(AuthFailed("Invalid authentication token"), auth.id))
+        self._paused = False
+        self._pending_auth = None
         self._auth_tries -= 1
-        refusal = self._refuse(
-            AuthFailed("Invalid authentication token"), message_id=auth.id, fatal=self._auth_tries <= 0
-        )
-        assert refusal.reply is not None
-        return refusal.reply
+        if self._auth_tries <= 0:
+            self.state = State.CLOSING
+        return data
 
-    def _take_back(self, auth: Auth) -> None:
+    def _check_paused(self, auth: Auth) -> None:
         if not self._paused:
             raise LocalProtocolError(f"No auth waits for an answer, so {auth.id[:16]!r} cannot be answered")
-        self._paused = False
 
     def respond(self, message_id: str, result: Any) -> bytearray:
         """The answer to the open command `message_id`. Where it cannot be encoded, the command is still open."""

@@ -1,0 +1,391 @@
+"""What a client does, with no I/O: calls, subscriptions and pings, over any number of sessions.
+
+The shells, `_client.py` for event loops and `_sync.py` for none, move the bytes and the time; all methods here return
+at once. A session begins with `begin`, ends with `end`, and `finish` ends everything. Each waiter is woken exactly
+once, whatever happens.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+from poppo_ipc.client._call import Call, Exposure, fresh
+from poppo_ipc.client._handshake import wire_error
+from poppo_ipc.client._options import Options
+from poppo_ipc.client._outbox import Outbox
+from poppo_ipc.client._resend import Asked, Verdict, decide
+from poppo_ipc.client._session import Session
+from poppo_ipc.client._subscriptions import Subscription, SubscriptionBook
+from poppo_ipc.errors import (
+    CallTimeout,
+    ConnectionClosed,
+    ConnectionLost,
+    LocalProtocolError,
+    OutcomeUnknown,
+    PoppoError,
+)
+from poppo_ipc.protocol import (
+    ClientConnection,
+    ErrorMessage,
+    Event,
+    Item,
+    Ping,
+    Pong,
+    Received,
+    Refusal,
+    Response,
+)
+
+__all__ = ["Engine"]
+
+logger = logging.getLogger(__name__)
+_NO_SESSION = Session()
+_AGAIN = frozenset({"SHUTTING_DOWN", "CANCELLED"})  # a subscription refused so is made again in the next session
+
+
+def _nothing() -> None:
+    pass
+
+
+class Engine:
+    """The state of a client.
+
+    `now` gives the seconds of the clock that deadlines are told by. `flush` is called when frames wait to be sent,
+    `rearm` when a deadline is nearer than the one that was given by `next_alarm`.
+    """
+
+    def __init__(self, options: Options, now: Callable[[], float]) -> None:
+        self.session: Session | None = None
+        self.error: Exception | None = None  # why there will be no session any more
+        self.flush: Callable[[], None] = _nothing
+        self.rearm: Callable[[], None] = _nothing
+        self.book = SubscriptionBook()
+        self.answered = False  # a call of the user was answered in this session
+        self._options = options
+        self._now = now
+        self._connection: ClientConnection | None = None
+        self._outbox = Outbox()
+        self._pending: dict[str, Call] = {}  # sent in the present session
+        self._waiting: dict[Call, None] = {}  # for the next one, which decides on those that were sent in an old one
+        self._pings: dict[str, Call] = {}
+        self._count = 0
+        self._key_prefix = os.urandom(12).hex()
+        self._alarm = math.inf
+        self._parting: ErrorMessage | None = None
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    def new_key(self) -> str:
+        """An idempotency key that no other call in the world has."""
+        self._count += 1
+        return f"{self._key_prefix}-{self._count}"
+
+    def submit(self, call: Call, *, flush: bool = True) -> None:
+        """Send the call, now or in the next session.
+
+        Raises what `ClientConnection.command` raises where it cannot be sent as it is, and the reason where there is
+        no session any more. Nothing is left behind then.
+        """
+        if self.error is not None:
+            raise fresh(self.error)
+        if self.session is None:
+            self._waiting[call] = None
+        else:
+            self._send(call)
+            if flush:
+                self.flush()
+        if call.due < self._alarm:
+            self._alarm = call.due
+            self.rearm()
+
+    def abandon(self, call: Call) -> None:
+        """Nobody waits for the call any more: take it back, or cancel it at the server. Idempotent; never waits."""
+        call.done = True
+        self._waiting.pop(call, None)
+        if self._pending.get(call.id) is not call:
+            return
+        del self._pending[call.id]
+        assert self._connection is not None
+        if self._outbox.withdraw(call):
+            self._connection.forget(call.id)
+            return
+        frame = self._connection.cancel(call.id)
+        self._connection.forget(call.id)
+        if frame is not None:
+            self._outbox.put(frame)
+            self.flush()
+
+    def grant(self, call: Call, credit: int) -> None:
+        """Let the server send `credit` more items of a stream."""
+        if self._connection is not None and self._pending.get(call.id) is call:
+            frame = self._connection.credit(call.id, credit)
+            if frame is not None:
+                self._outbox.put(frame)
+                self.flush()
+
+    def ping(self, call: Call) -> None:
+        """Send a ping; `call` is done when its pong comes.
+
+        Raises LocalProtocolError where the server has no `ping`, and ConnectionLost where there is no session.
+        """
+        if self.error is not None:
+            raise fresh(self.error)
+        if self.session is None or self._connection is None:
+            raise ConnectionLost("There is no connection to ping over just now")
+        if not self.session.has_ping:
+            raise LocalProtocolError("This server has no ping; call a command that does little instead")
+        self._count += 1
+        call.id = f"p{self._count}"
+        self._outbox.put(self._connection.ping(call.id))
+        self._pings[call.id] = call
+        self.flush()
+
+    def forget_ping(self, call: Call) -> None:
+        """Nobody waits for this pong any more."""
+        self._pings.pop(call.id, None)
+
+    def _send(self, call: Call) -> None:
+        session, connection = self.session, self._connection
+        assert session is not None and connection is not None
+        self._count += 1
+        message_id = str(self._count)
+        timeout_ms = None
+        call.due = call.deadline
+        if session.has_deadline and call.deadline < math.inf:
+            timeout_ms = max(1, math.ceil((call.deadline - self._now()) * 1000))
+            call.due += self._options.timeout_grace
+        frame = connection.command(
+            message_id,
+            call.command,
+            call.args,
+            timeout_ms=timeout_ms,
+            credit=call.credit,
+            idempotency_key=call.key,
+        )
+        call.id = message_id
+        call.handed = False
+        self._pending[message_id] = call
+        self._outbox.put(frame, call)
+
+    # -- subscriptions --------------------------------------------------------------------------------------------
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Make the subscription, now and again in each session. Raises the reason where there is none any more."""
+        if self.error is not None:
+            raise fresh(self.error)
+        self.book.add(subscription)
+        if self.session is not None:
+            self._make([subscription])
+            self.flush()
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End the subscription, at the server too. Idempotent; never waits."""
+        self.book.remove(subscription)
+        wire_id = subscription.wire_id
+        subscription.end(None)
+        if wire_id is not None and self.session is not None:
+            call = Call("events.unsubscribe", {"subscriptionId": wire_id}, idempotent=True)
+            call.internal = True
+            self._send(call)
+            self.flush()
+
+    def _make(self, subscriptions: list[Subscription]) -> None:
+        """Make one subscription after the other: a server bounds the commands of one client that run at once."""
+        session = self.session
+        subscriptions = [each for each in subscriptions if not each.over]
+        if session is None or not subscriptions:
+            return
+        subscription, *others = subscriptions
+        if not session.has_subscribe:
+            for each in subscriptions:
+                each.made_by_original()
+            return
+
+        def answered() -> None:
+            if call.error is None:
+                subscription.made(call.result, session)
+                if subscription.over and subscription.wire_id is not None:
+                    self.unsubscribe(subscription)
+            elif getattr(call.error, "code", "") not in _AGAIN:
+                self.book.remove(subscription)
+                subscription.end(call.error)
+            self._make(others)
+
+        call = Call("events.subscribe", subscription.request(session), idempotent=True, wake=answered)
+        call.internal = True
+        self._send(call)
+
+    # -- receiving ------------------------------------------------------------------------------------------------
+
+    def receive(self, received: list[Received]) -> PoppoError | None:
+        """Take what the server sent, in order. An error ends the session: then close, and call `end` with it."""
+        for message in received:
+            if type(message) is Response:
+                call = self._pending.pop(message.id, None)
+                if call is not None:
+                    self.answered = self.answered or not call.internal
+                    call.resolve(message.result)
+            elif type(message) is Event:
+                self.book.deliver(message)
+            elif type(message) is Item:
+                streaming = self._pending.get(message.id)
+                if streaming is not None:
+                    streaming.item(message.data)
+            elif isinstance(message, Refusal):
+                if message.fatal:
+                    return message.error
+                logger.warning("The server sent what is no message of the protocol: %s", message.error)
+            else:
+                self._receive_other(message)
+        # What the answers led to (the next subscription, an end of one) goes out in one piece.
+        if self._outbox:
+            self.flush()
+        return None
+
+    def _receive_other(self, message: Any) -> None:
+        if isinstance(message, ErrorMessage):
+            self._receive_error(message)
+        elif isinstance(message, Ping):
+            assert self._connection is not None
+            self._outbox.put_first(self._connection.pong(message))
+        elif isinstance(message, Pong):
+            ping = self._pings.pop(message.id, None)
+            if ping is not None:
+                ping.resolve(None)
+
+    def _receive_error(self, message: ErrorMessage) -> None:
+        if message.id is None:
+            # About the connection as a whole. Whether it ends with this, its end will tell.
+            self._parting = message
+            return
+        call = self._pending.pop(message.id, None)
+        if call is not None:
+            self.answered = self.answered or not call.internal
+            call.fail(wire_error(message.error))
+
+    # -- sessions -------------------------------------------------------------------------------------------------
+
+    def begin(self, connection: ClientConnection, session: Session, outbox: Outbox) -> None:
+        """A session is settled: send what waits."""
+        self._connection, self.session, self._outbox = connection, session, outbox
+        self.answered = False
+        self._parting = None
+        # First, so that nobody acts on an answer before the events are flowing again.
+        self._make(list(self.book))
+        waiting, self._waiting = self._waiting, {}
+        for call in waiting:
+            if self._judge(call, session):
+                try:
+                    self._send(call)
+                except (PoppoError, TypeError, ValueError, RecursionError) as error:
+                    call.fail(error)
+        self.flush()
+
+    def end(self, error: PoppoError, *, heard: float, another: bool) -> None:
+        """The session is over; its last byte came at `heard`. `another`: one more will be tried for.
+
+        What can be asked again then waits for that one; what cannot ends here.
+        """
+        session, pending = self.session, self._pending
+        assert session is not None
+        self._connection = self.session = None
+        self._pending, self._outbox, self.flush = {}, Outbox(), _nothing
+        self.book.lost()
+        pings, self._pings = self._pings, {}
+        for ping in pings.values():
+            ping.fail(fresh(error))
+        # What was sent is older than what waits already.
+        later, self._waiting = self._waiting, {}
+        for call in pending.values():
+            if call.internal:
+                continue
+            if call.handed:
+                call.exposed = Exposure(session, heard)
+            call.handed = False
+            call.due = call.deadline
+            if self._judge(call, session if another else None, error):
+                self._waiting[call] = None
+        self._waiting.update(later)
+        self.rearm()
+        if not another:
+            self.finish(error)
+
+    def finish(self, error: Exception) -> None:
+        """There will be no session any more. Idempotent: the first reason stays."""
+        if self.error is None:
+            self.error = error
+        waiting, self._waiting = self._waiting, {}
+        for call in waiting:
+            self._judge(call, None)
+        for subscription in self.book:
+            subscription.end(fresh(self.error))
+
+    def abandon_all(self) -> None:
+        """Cancel at the server what is still running: this side is about to close."""
+        for call in list(self._pending.values()):
+            self.abandon_quietly(call)
+        self.flush()
+
+    def abandon_quietly(self, call: Call) -> None:
+        """Cancel without ending the wait of the owner: `finish` tells it why."""
+        if self._connection is not None and call.handed and not call.internal:
+            frame = self._connection.cancel(call.id)
+            if frame is not None:
+                self._outbox.put(frame)
+
+    def parting(self, error: PoppoError) -> PoppoError:
+        """Why the connection ended: in the server's own words, where it said some before."""
+        if self._parting is None:
+            return error
+        body = self._parting.error
+        return ConnectionLost(f"The server ended the connection: {body.message} ({body.code})")
+
+    def _judge(self, call: Call, new: Session | None, error: PoppoError | None = None) -> bool:
+        """Whether the call goes out again in `new`; ends it where it does not."""
+        exposed, old, away = call.exposed, new or _NO_SESSION, 0.0
+        if exposed is not None:
+            old, away = exposed.session, self._now() - exposed.heard
+        asked = Asked(exposed is not None, call.idempotent, call.key is not None, call.item_count > 0)
+        verdict = decide(asked, old, new, away)
+        if verdict is Verdict.RESEND:
+            return True
+        reason = error or self.error or ConnectionLost("The connection was lost and the daemon is another one since")
+        if verdict is Verdict.NOT_SENT or isinstance(reason, ConnectionClosed):
+            call.fail(fresh(reason))
+            return False
+        failure = OutcomeUnknown(
+            f"{call.command!r} was sent and may have run, but the connection was lost before its answer came: "
+            f"look at what it would have changed before asking again ({reason})"
+        )
+        failure.__cause__ = reason
+        call.fail(failure)
+        return False
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    def next_alarm(self) -> float:
+        """When `expire` has to be called next, by the engine's clock; infinity for never."""
+        dues = [call.due for calls in (self._pending.values(), self._waiting) for call in calls]
+        self._alarm = min(dues, default=math.inf)
+        return self._alarm
+
+    def expire(self) -> None:
+        """End the calls whose time is over, and cancel them at the server."""
+        now = self._now()
+        for call in [call for call in (*self._pending.values(), *self._waiting) if call.due <= now]:
+            sent = call.handed or call.exposed is not None
+            self.abandon(call)
+            call.done = False
+            call.fail(self._timed_out(call, sent))
+
+    def _timed_out(self, call: Call, sent: bool) -> CallTimeout:
+        seconds = f"{call.timeout:g} s" if call.timeout is not None else "its time"
+        if sent:
+            return CallTimeout(f"{call.command!r} was not answered within {seconds}; it may have done part of its work")
+        return CallTimeout(
+            f"{call.command!r} was not sent: there was no connection within {seconds}", {"sent": False}
+        )

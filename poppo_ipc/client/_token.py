@@ -1,0 +1,70 @@
+"""The token from the environment."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+
+from poppo_ipc.errors import AuthenticationError
+
+__all__ = ["FILE_VARIABLE", "TOKEN_VARIABLE", "token_from_environment"]
+
+TOKEN_VARIABLE = "POPPO_TOKEN"
+FILE_VARIABLE = "POPPO_TOKEN_FILE"
+_MAX_BYTES = 64 * 1024  # far over any token; bounds what is read where the variable names the wrong file
+
+
+def token_from_environment(environ: Mapping[str, str] | None = None) -> str | None:
+    """The token that `POPPO_TOKEN` holds, or else the file that `POPPO_TOKEN_FILE` names; None where neither is set.
+
+    White space around the token in the file is no part of it. The file has to belong to this user (or root) and be
+    closed to others, since whoever reads it can do what its owner can.
+
+    Raises:
+        AuthenticationError: the file cannot be read, is open to others, or holds no token. The message says what to do
+            and never holds the token.
+    """
+    environ = os.environ if environ is None else environ
+    token = environ.get(TOKEN_VARIABLE)
+    if token:
+        return token
+    path = environ.get(FILE_VARIABLE)
+    return _read(os.path.expanduser(path)) if path else None
+
+
+def _read(path: str) -> str:
+    try:
+        # O_NONBLOCK: a pipe by that name must not hang the program before it can say anything.
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except OSError as exc:
+        raise AuthenticationError(f"Cannot read the token file {path} ({FILE_VARIABLE}): {exc.strerror}") from exc
+    try:
+        # The mode of what was opened, not of what the path names by now.
+        _check(path, os.fstat(fd))
+        data = os.read(fd, _MAX_BYTES)
+    except OSError as exc:
+        raise AuthenticationError(f"Cannot read the token file {path} ({FILE_VARIABLE}): {exc.strerror}") from exc
+    finally:
+        os.close(fd)
+    try:
+        token = data.decode().strip()
+    except UnicodeDecodeError:
+        raise AuthenticationError(f"The token file {path} is not UTF-8 text") from None
+    if not token:
+        raise AuthenticationError(f"The token file {path} is empty")
+    return token
+
+
+def _check(path: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise AuthenticationError(f"The token file {path} is not a regular file")
+    if os.name != "posix":
+        return
+    if status.st_uid not in (os.geteuid(), 0):
+        raise AuthenticationError(f"The token file {path} belongs to another user (uid {status.st_uid})")
+    if status.st_mode & 0o077:
+        raise AuthenticationError(
+            f"The token file {path} is open to others (mode {stat.S_IMODE(status.st_mode):04o}): "
+            f"run chmod 600 {path}, and change the token if somebody may have read it"
+        )

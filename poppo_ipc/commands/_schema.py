@@ -1,0 +1,98 @@
+"""JSON Schema (draft 2020-12) of compiled nodes, under the names that the wire has.
+
+Written out in place, without `$defs`: compiled types never contain themselves, and a reader of `ipc.describe` then has
+each command whole. msgspec's own generator does the leaves.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from poppo_ipc.commands._fields import MISSING, Field, FieldSet
+from poppo_ipc.commands._nodes import Node
+
+__all__ = ["schema_of", "schema_of_fields"]
+
+_DEFS = "#/$defs/"
+
+
+def schema_of(node: Node) -> dict[str, Any]:
+    """The schema of a compiled annotation. A new dict each time."""
+    if node.fields is not None:
+        schema = schema_of_fields(node.fields)
+    elif node.options:
+        schema = {"anyOf": [schema_of(option) for option in node.options]}
+    elif node.items:
+        count = len(node.items)
+        prefix = [schema_of(item) for item in node.items]
+        schema = {"type": "array", "prefixItems": prefix, "items": False, "minItems": count, "maxItems": count}
+    elif node.item is not None:
+        inner = schema_of(node.item)
+        of_kind: dict[str, Any] = {"type": "object", "additionalProperties": inner}
+        schema = of_kind if node.entries else {"type": "array", "items": inner}
+        if node.unique:
+            schema["uniqueItems"] = True
+    else:
+        return _leaf(node.strict)
+    return _with_metas(schema, node)
+
+
+def schema_of_fields(fields: FieldSet) -> dict[str, Any]:
+    """The schema of an object with these fields, and no others."""
+    schema: dict[str, Any] = {"title": fields.name, "type": "object"}
+    doc = None if fields.cls is None else fields.cls.__doc__
+    if doc:
+        schema["description"] = inspect.cleandoc(doc)
+    shown = fields.by_wire.values()
+    schema["properties"] = {field.wire: _property(field) for field in shown}
+    schema["required"] = [field.wire for field in shown if field.required]
+    schema["additionalProperties"] = False
+    return schema
+
+
+def _property(field: Field) -> dict[str, Any]:
+    schema = schema_of(field.node)
+    if field.info.doc:
+        schema = {"description": field.info.doc, **schema}
+    if not field.required and field.default is not MISSING:
+        schema["default"] = field.default() if isinstance(field.default, type) else field.default
+    return schema
+
+
+def _with_metas(schema: dict[str, Any], node: Node) -> dict[str, Any]:
+    """Add what `Annotated` says of a type that is made of others."""
+    array, counted = node.item is not None and not node.entries, {}
+    for meta in node.metas:
+        for ours, theirs in (("title", "title"), ("description", "description"), ("examples", "examples")):
+            if getattr(meta, ours) is not None:
+                schema[theirs] = getattr(meta, ours)
+        for bound in ("min", "max"):
+            length = getattr(meta, f"{bound}_length")
+            if length is not None:
+                counted[f"{bound}{'Items' if array else 'Properties'}"] = length
+        schema.update(meta.extra_json_schema or {})
+    return {**schema, **counted}
+
+
+def _leaf(annotation: Any) -> dict[str, Any]:
+    schema = msgspec.json.schema(annotation)
+    definitions = schema.pop("$defs", {})
+    return dict(_inlined(schema, definitions, ()))
+
+
+def _inlined(part: Any, definitions: Mapping[str, Any], within: tuple[str, ...]) -> Any:
+    if isinstance(part, list):
+        return [_inlined(item, definitions, within) for item in part]
+    if not isinstance(part, dict):
+        return part
+    reference = part.get("$ref", "")
+    if not isinstance(reference, str) or not reference.startswith(_DEFS):
+        return {key: _inlined(value, definitions, within) for key, value in part.items()}
+    name = reference.removeprefix(_DEFS)
+    # A Struct or dataclass of the author's may contain itself: from there on anything is allowed.
+    target = {} if name in within else _inlined(definitions[name], definitions, (*within, name))
+    return {**target, **{key: value for key, value in part.items() if key != "$ref"}}

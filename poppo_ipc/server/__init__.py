@@ -1,0 +1,16 @@
+"""The server, for Trio daemons: embed it in a nursery of your own."""
+
+from poppo_ipc.server._answers import Answers as Answers
+from poppo_ipc.server._auth import AuthAttempt as AuthAttempt
+from poppo_ipc.server._auth import Authenticator as Authenticator
+from poppo_ipc.server._auth import Token as Token
+from poppo_ipc.server._auth import TokenAuth as TokenAuth
+from poppo_ipc.server._auth import TokenFileError as TokenFileError
+from poppo_ipc.server._auth import generate_token as generate_token
+from poppo_ipc.server._auth import read_token_file as read_token_file
+from poppo_ipc.server._eventlog import EventLog as EventLog
+from poppo_ipc.server._server import OWN_USERS as OWN_USERS
+from poppo_ipc.server._server import Server as Server
+from poppo_ipc.server._server import ServerStatistics as ServerStatistics
+from poppo_ipc.server._server import SessionInfo as SessionInfo
+from poppo_ipc.server._server import running as running

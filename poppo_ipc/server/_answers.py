@@ -1,0 +1,127 @@
+"""Idempotency keys: a command with a key runs once, and its answer is kept (WIRE.md section 4, `idempotency`)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any, Final, Protocol
+
+import msgspec
+import trio
+from attrs import define, field, frozen
+
+from poppo_ipc.errors import CommandError, Conflict
+
+__all__ = ["Answers", "KeyedRun", "Outcome"]
+
+_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
+_SHORT: Final = 64
+
+
+@frozen(eq=False)
+class Outcome:
+    """How a command ended: its result as JSON, or its error."""
+
+    result: bytes | None
+    error: CommandError | None
+
+    @property
+    def size(self) -> int:
+        """Bytes, roughly, that keeping it costs."""
+        return len(self.result or b"") + 200
+
+
+class Joiner(Protocol):
+    """Who waits for a run that another request began."""
+
+    def joined_outcome(self, outcome: Outcome) -> None:
+        """The run has ended."""
+
+
+@define(eq=False)
+class KeyedRun:
+    """A command that was begun with a key: it runs while `outcome` is None."""
+
+    principal: str
+    key: str
+    command: str
+    fingerprint: bytes
+    outcome: Outcome | None = None
+    expires: float = 0.0
+    joiners: list[Joiner] = field(factory=list)
+
+
+class Answers:
+    """The runs and kept answers of a server, by principal and key.
+
+    At most `count` answers and `size` bytes of them are kept, each for `seconds`; the oldest go first. A run that has
+    not ended is never let go.
+    """
+
+    #: Whether keys and answers outlive the daemon: told to clients as `keysDurable`.
+    durable: bool = False
+
+    def __init__(
+        self, count: int, size: int, seconds: float, *, clock: Callable[[], float] = trio.current_time
+    ) -> None:
+        self._max_count = count
+        self._max_bytes = size
+        self._seconds = seconds
+        self._clock = clock
+        self._running: dict[tuple[str, str], KeyedRun] = {}
+        self._kept: OrderedDict[tuple[str, str], KeyedRun] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def find(self, principal: str, key: str, command: str, args: dict[str, Any]) -> KeyedRun | None:
+        """The run of this key, if there is one. Raises Conflict where it was of another command or other args."""
+        self._expire()
+        place = (principal, key)
+        run = self._running.get(place) or self._kept.get(place)
+        if run is None:
+            return None
+        if run.command != command or run.fingerprint != _fingerprint(args):
+            raise Conflict("This idempotency key was used for another command or other args; use a new key")
+        return run
+
+    def begin(self, principal: str, key: str, command: str, args: dict[str, Any]) -> KeyedRun:
+        """A new run; `find` told that there is none."""
+        run = KeyedRun(principal, key, command, _fingerprint(args))
+        self._running[principal, key] = run
+        return run
+
+    def finish(self, run: KeyedRun, outcome: Outcome, *, keep: bool = True) -> None:
+        """The run has ended: keep its answer, unless it did not come to one, and give it to who joined."""
+        run.outcome = outcome
+        run.expires = self._clock() + self._seconds
+        place = (run.principal, run.key)
+        self._running.pop(place, None)
+        if keep:
+            self._kept[place] = run
+            self._bytes += outcome.size
+        while self._kept and (len(self._kept) > self._max_count or self._bytes > self._max_bytes):
+            self._drop_oldest()
+        joiners, run.joiners = run.joiners, []
+        for joiner in joiners:
+            joiner.joined_outcome(outcome)
+
+    def _expire(self) -> None:
+        now = self._clock()
+        while self._kept and next(iter(self._kept.values())).expires <= now:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        run = self._kept.popitem(last=False)[1]
+        assert run.outcome is not None
+        self._bytes -= run.outcome.size
+
+
+def _fingerprint(args: dict[str, Any]) -> bytes:
+    """Equal for equal JSON; as short as a digest, however large the args were."""
+    if not args:
+        return b""
+    text = _encode_sorted(args)
+    return text if len(text) <= _SHORT else b"#" + blake2b(text, digest_size=16).digest()

@@ -1,0 +1,120 @@
+"""From a decoded command to its handler's result: who may, what with, and what an exception becomes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Awaitable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from poppo_ipc.commands import Command, Kind, Middleware, Router
+from poppo_ipc.errors import (
+    Busy,
+    CommandError,
+    Forbidden,
+    InternalError,
+    ShuttingDown,
+    UnknownCommand,
+)
+from poppo_ipc.protocol import Command as CommandMessage
+from poppo_ipc.server._request import Request
+
+if TYPE_CHECKING:
+    from poppo_ipc.server._session import Session
+
+__all__ = ["Dispatcher", "command_error", "execute", "is_inline"]
+
+logger = logging.getLogger("poppo_ipc.server")
+
+
+def is_inline(declaration: Command) -> bool:
+    """Whether the handler cannot wait, and so runs in the reader's turn."""
+    return declaration.kind is Kind.SYNC and not declaration.middleware
+
+
+class Dispatcher:
+    """Finds the handler of a command and checks that it may run."""
+
+    def __init__(self, commands: Mapping[str, Command], router: Router, running_per_client: int) -> None:
+        self._commands = commands
+        self._router = router
+        self._limit = running_per_client
+
+    def admit(self, session: Session, message: CommandMessage, running: int) -> Command:
+        """The declaration of the command. Raises CommandError: the scope is looked at before anything of the args."""
+        if session.server.stopping:
+            raise ShuttingDown("The server is stopping; try again when it is up")
+        if running >= self._limit:
+            raise Busy(
+                f"This client has {running} commands running; wait for one of them to end", {"limit": self._limit}
+            )
+        declaration = self._commands.get(message.command)
+        allows = session.principal.allows
+        if not allows(message.command if declaration is None else declaration.scope):
+            raise Forbidden(f"The token {session.principal.name!r} does not allow this command")
+        if declaration is None:
+            suggestions = self._router.suggest(message.command, allows)
+            raise UnknownCommand(f"Unknown command: {message.command[:200]}", {"suggestions": suggestions})
+        return declaration
+
+
+async def execute(request: Request) -> Any:
+    """Run the handler inside its middleware; the result is ready for JSON."""
+    declaration = request.declaration
+    middleware = declaration.middleware
+    result = await (_through(middleware, 0, request) if middleware else _handle(request))
+    return result if declaration.kind is Kind.STREAM else declaration.encode_result(result)
+
+
+def _through(middleware: tuple[Middleware, ...], index: int, request: Request) -> Awaitable[Any]:
+    if index == len(middleware):
+        return _handle(request)
+    return middleware[index](request, lambda: _through(middleware, index + 1, request))
+
+
+async def _handle(request: Request) -> Any:
+    declaration = request.declaration
+    match declaration.kind:
+        case Kind.ASYNC:
+            return await declaration.start(request, request.bound)
+        case Kind.SYNC:
+            return declaration.start(request, request.bound)
+        case Kind.THREAD:
+            # Abandoned when cancelled: a thread cannot be stopped, and its client should not wait for it.
+            return await trio.to_thread.run_sync(
+                partial(declaration.start, request, request.bound),
+                abandon_on_cancel=True,
+                limiter=request.session.server.threads,
+            )
+        case Kind.STREAM:
+            async with contextlib.aclosing(declaration.start(request, request.bound)) as items:
+                async for item in items:
+                    await request.send_item(item)
+            return None if request.wants_items else request.collected or []
+
+
+def command_error(error: BaseException, session: Session, command: str, request_id: str) -> CommandError:
+    """What a client is told of an exception: a `CommandError` as it is, of others only a reference to the log."""
+    found = _sole(error)
+    if isinstance(found, CommandError):
+        return found
+    ref = secrets.token_hex(6)
+    logger.error(
+        "Command %s failed (ref %s)",
+        command,
+        ref,
+        exc_info=error,
+        extra={"ref": ref, "session": session.id, "request": request_id, "command": command},
+    )
+    return InternalError("Internal error", {"ref": ref})
+
+
+def _sole(error: BaseException) -> BaseException:
+    """The one exception in a group of one, as handlers with a nursery of their own raise it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,165 @@
+"""One command of one client, while it runs: the context that its handler sees, and the means to stop it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from poppo_ipc.commands import Command, Principal
+from poppo_ipc.errors import CommandError, ResultTooLarge
+from poppo_ipc.protocol import STREAM
+from poppo_ipc.server._answers import KeyedRun, Outcome
+from poppo_ipc.server._eager import checkpoint
+from poppo_ipc.server._timers import Timer
+
+if TYPE_CHECKING:
+    from poppo_ipc.server._session import Session
+
+__all__ = ["Request", "RequestLog"]
+
+logger = logging.getLogger("poppo_ipc.server.command")
+
+
+class RequestLog(logging.LoggerAdapter[logging.Logger]):
+    """A logger that says which command, request and session its lines belong to."""
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        extra = dict(self.extra or {})
+        extra.update(kwargs.get("extra") or {})
+        return msg, {**kwargs, "extra": extra}
+
+
+class Request:
+    """A command that was taken in. Implements `poppo_ipc.commands.Context`."""
+
+    __slots__ = (
+        "_credit", "_credit_came", "_items", "_items_bytes", "after_answer", "bound", "deadline", "declaration", "done",
+        "reason", "request_id", "run", "scope", "session", "timer", "wants_items",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        session: Session,
+        request_id: str,
+        declaration: Command,
+        bound: Any,
+        *,
+        credit: int | None = None,
+        timeout: float | None = None,
+        run: KeyedRun | None = None,
+    ) -> None:
+        self.session = session
+        self.request_id = request_id
+        self.declaration = declaration
+        self.bound = bound
+        self.deadline = math.inf if timeout is None else trio.current_time() + timeout
+        self.run = run
+        self.scope: trio.CancelScope | None = None
+        self.timer: Timer | None = None
+        self.reason: CommandError | None = None
+        self.done = False
+        self.after_answer: Callable[[], None] | None = None
+        self.wants_items = STREAM in session.connection.capabilities
+        self._credit = credit
+        self._credit_came: trio.Event | None = None
+        self._items: list[Any] | None = None
+        self._items_bytes = 0
+
+    # -- what the handler sees ------------------------------------------------------------------------------------
+
+    @property
+    def principal(self) -> Principal:
+        """Who calls."""
+        return self.session.principal
+
+    @property
+    def command(self) -> str:
+        """The full name of the command."""
+        return self.declaration.name
+
+    @property
+    def log(self) -> RequestLog:
+        """A logger that adds the session, the request and the command."""
+        return RequestLog(
+            logger, {"session": self.session.id, "request": self.request_id, "command": self.declaration.name}
+        )
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the command was cancelled, ran out of time, or lost its client."""
+        return self.reason is not None
+
+    async def send_item(self, data: Any) -> None:
+        """Send one item; waits for the client's credit, and while its outbox is full."""
+        value = self.declaration.encode_item(data)
+        if not self.wants_items:
+            self._collect(value)
+            await checkpoint()
+            return
+        session = self.session
+        while self._credit == 0 and not session.over:
+            self._credit_came = trio.Event()
+            await self._credit_came.wait()
+        await session.writer.room()
+        if not session.over:
+            if self._credit is not None:
+                self._credit -= 1
+            session.running.item(self, value)
+        await checkpoint()
+
+    async def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """Send the item `{"progress": {...}}` to a client that takes items; others are not told."""
+        if self.wants_items:
+            await self.send_item({"progress": {"done": done, "total": total, "message": message}})
+        else:
+            await checkpoint()
+
+    async def publish(self, event: str, data: Any = None) -> int:
+        """Send an event to all who subscribed; gives its sequence number."""
+        return await self.session.server.publish(event, data)
+
+    # -- what the session does with it ----------------------------------------------------------------------------
+
+    @property
+    def collected(self) -> list[Any] | None:
+        """The items of a stream for a client that takes none: they become the result."""
+        return self._items
+
+    def _collect(self, value: Any) -> None:
+        if self._items is None:
+            self._items = []
+        self._items.append(value)
+        if len(self._items) > self.session.server.limits.frame_bytes // 2:
+            # Two bytes is the least that an item takes in an answer.
+            raise ResultTooLarge("The items do not fit one answer; ask with the capability 'stream'")
+
+    def add_credit(self, credit: int) -> None:
+        """The client has room for so many more items."""
+        if self._credit is not None:
+            self._credit += credit
+            self.wake()
+
+    def wake(self) -> None:
+        """Let a handler that waits for credit look again."""
+        if self._credit_came is not None:
+            self._credit_came.set()
+            self._credit_came = None
+
+    def stop(self, reason: CommandError) -> None:
+        """Cancel the command; `reason` is its answer, whatever the handler makes of it. The first reason counts."""
+        if self.done or self.reason is not None:
+            return
+        self.reason = reason
+        if self.scope is not None:
+            self.scope.cancel()
+        elif self.run is not None and self.run.outcome is None and self in self.run.joiners:
+            self.run.joiners.remove(self)
+            self.session.running.settle(self, error=reason)
+
+    def joined_outcome(self, outcome: Outcome) -> None:
+        """The run that this request joined has ended."""
+        self.session.running.settle_joined(self, outcome)

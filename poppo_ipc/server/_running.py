@@ -1,0 +1,257 @@
+"""What one client has running: commands from the moment they are taken in to their one answer."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from poppo_ipc.commands import Command as Declaration
+from poppo_ipc.errors import (
+    CallTimeout,
+    CommandCancelled,
+    CommandError,
+    FrameTooLarge,
+    LocalProtocolError,
+    ResultTooLarge,
+    ShuttingDown,
+)
+from poppo_ipc.protocol import Command
+from poppo_ipc.server._answers import KeyedRun, Outcome
+from poppo_ipc.server._builtin import SESSION_BOUND
+from poppo_ipc.server._dispatch import command_error, is_inline
+from poppo_ipc.server._request import Request
+
+if TYPE_CHECKING:
+    from poppo_ipc.server._session import Session
+
+__all__ = ["Running"]
+
+_encode_json: Final = msgspec.json.Encoder().encode
+# A timeout longer than this is as good as none, and no float loses it.
+_LONGEST_TIMEOUT_MS: Final = 2**53
+
+
+class Running:
+    """The commands of `session` that have no answer yet."""
+
+    __slots__ = ("_requests", "_session")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._requests: dict[str, Request] = {}
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    # -- beginning ----------------------------------------------------------------------------------------------
+
+    def begin(self, message: Command) -> Request | None:
+        """Take a command in. None where it has its answer already: refused, run in this turn, kept or joined."""
+        session = self._session
+        session.counters.commands += 1
+        request_id = message.id
+        try:
+            declaration = session.server.dispatcher.admit(session, message, len(self._requests))
+            key = message.idempotency_key
+            if key and declaration.name not in SESSION_BOUND:
+                request = self._begin_keyed(message, declaration, key)
+            else:
+                request = self._take_in(message, declaration, None)
+        except CommandError as error:
+            self._answer_error(request_id, error)
+            return None
+        except (Exception, SystemExit) as error:
+            self._answer_error(request_id, command_error(error, session, message.command, request_id))
+            return None
+        if request is None or not is_inline(request.declaration):
+            return request
+        self._run_inline(request)
+        return None
+
+    def _take_in(self, message: Command, declaration: Declaration, run: KeyedRun | None) -> Request:
+        bound = declaration.bind(message.args)
+        timeout_ms = message.timeout_ms
+        request = Request(
+            self._session,
+            message.id,
+            declaration,
+            bound,
+            credit=message.credit or None,
+            timeout=min(timeout_ms, _LONGEST_TIMEOUT_MS) / 1000 if timeout_ms else None,
+            run=run,
+        )
+        self._requests[message.id] = request
+        self._session.server.running += 1
+        return request
+
+    def _begin_keyed(self, message: Command, declaration: Declaration, key: str) -> Request | None:
+        session = self._session
+        answers = session.server.answers
+        run = answers.find(session.principal.name, key, declaration.name, message.args)
+        if run is None:
+            request = self._take_in(message, declaration, None)
+            request.run = answers.begin(session.principal.name, key, declaration.name, message.args)
+            return request
+        request = self._take_in(message, declaration, run)
+        if run.outcome is not None:
+            self.settle_joined(request, run.outcome)
+        else:
+            run.joiners.append(request)
+            self.arm(request)
+        return None
+
+    def _run_inline(self, request: Request) -> None:
+        declaration = request.declaration
+        try:
+            result = declaration.encode_result(declaration.start(request, request.bound))
+        except (Exception, SystemExit) as error:
+            self.settle(request, error=error)
+        else:
+            self.settle(request, result=result)
+
+    def arm(self, request: Request) -> None:
+        """Have the command cancelled when its time is up."""
+        if request.timer is None and request.deadline != float("inf"):
+            request.timer = self._session.server.timers.at(
+                request.deadline, lambda: request.stop(CallTimeout("The command ran out of time and was cancelled"))
+            )
+
+    # -- from the client ----------------------------------------------------------------------------------------
+
+    def cancel(self, request_id: str, inbox: deque[Command]) -> None:
+        """The client no longer wants an answer. Without effect where it has one."""
+        request = self._requests.get(request_id)
+        if request is not None:
+            request.stop(CommandCancelled("The command was cancelled"))
+            return
+        for message in inbox:
+            if message.id == request_id:
+                inbox.remove(message)
+                self._answer_error(request_id, CommandCancelled("The command was cancelled"))
+                return
+
+    def credit(self, request_id: str, credit: int, inbox: deque[Command]) -> None:
+        """The client has room for so many more items."""
+        request = self._requests.get(request_id)
+        if request is not None:
+            request.add_credit(credit)
+            return
+        for message in inbox:
+            if message.id == request_id and message.credit:
+                message.credit += credit
+
+    def client_gone(self) -> None:
+        """Cancel what runs for a client that has gone, except what was begun with an idempotency key."""
+        for request in list(self._requests.values()):
+            request.wake()
+            owns_run = request.run is not None and request not in request.run.joiners
+            if not owns_run:
+                request.stop(CommandCancelled("The connection ended"))
+
+    def shut_down(self) -> None:
+        """The server stops, and the grace time is over."""
+        for request in list(self._requests.values()):
+            request.stop(ShuttingDown("The server stopped before the command ended"))
+
+    # -- answering ----------------------------------------------------------------------------------------------
+
+    def item(self, request: Request, data: Any) -> None:
+        """Queue one item of a command."""
+        session = self._session
+        try:
+            session.outbox.put(session.connection.item(request.request_id, data))
+        except FrameTooLarge:
+            raise ResultTooLarge("An item does not fit a frame") from None
+        session.server.fanout.flush_soon(session)
+
+    def settle(self, request: Request, *, result: Any = None, error: BaseException | None = None) -> None:
+        """The command has ended: its one answer. Where it was stopped, that is the answer, whatever came of it."""
+        if request.done:
+            return
+        failure: CommandError | None = request.reason
+        if failure is None and error is not None:
+            failure = command_error(error, self._session, request.command, request.request_id)
+        elif failure is not None and error is not None and error is not failure:
+            self._note_late(request, error)
+        run = request.run
+        if run is not None and run.outcome is None and request not in run.joiners:
+            self._settle_keyed(request, run, result, failure)
+        else:
+            self._close(request)
+            if failure is not None:
+                self._answer_error(request.request_id, failure)
+            else:
+                self._answer(request, result)
+        self._after(request, failure)
+
+    def _settle_keyed(self, request: Request, run: KeyedRun, result: Any, failure: CommandError | None) -> None:
+        outcome: Outcome
+        if failure is None:
+            try:
+                outcome = Outcome(_encode_json(result), None)
+            except Exception as error:
+                failure = command_error(error, self._session, request.command, request.request_id)
+        if failure is not None:
+            outcome = Outcome(None, failure)
+        self._close(request)
+        self._answer_outcome(request, outcome)
+        self._session.server.answers.finish(run, outcome, keep=not isinstance(failure, ShuttingDown))
+
+    def settle_joined(self, request: Request, outcome: Outcome) -> None:
+        """The run that the request joined has ended, now or long ago."""
+        if not request.done:
+            self._close(request)
+            self._answer_outcome(request, outcome)
+            self._session.server.fanout.flush_soon(self._session)
+
+    def _close(self, request: Request) -> None:
+        request.done = True
+        if request.timer is not None:
+            request.timer.cancel()
+        del self._requests[request.request_id]
+        self._session.server.one_less_running()
+
+    def _after(self, request: Request, failure: CommandError | None) -> None:
+        follow_up, request.after_answer = request.after_answer, None
+        if follow_up is not None and failure is None and not self._session.over:
+            follow_up()
+
+    def _answer_outcome(self, request: Request, outcome: Outcome) -> None:
+        if outcome.error is not None:
+            self._answer_error(request.request_id, outcome.error)
+        else:
+            self._answer(request, msgspec.Raw(outcome.result or b"null"))
+
+    def _answer(self, request: Request, result: Any) -> None:
+        session = self._session
+        if session.over:
+            return
+        try:
+            session.outbox.put(session.connection.respond(request.request_id, result))
+        except FrameTooLarge:
+            problem = ResultTooLarge("The answer does not fit a frame; the command did run")
+            self._answer_error(request.request_id, problem)
+        except LocalProtocolError:
+            raise
+        except Exception as error:
+            # The handler gave what is not JSON.
+            self._answer_error(request.request_id, command_error(error, session, request.command, request.request_id))
+
+    def _answer_error(self, request_id: str, error: CommandError) -> None:
+        session = self._session
+        if session.over:
+            return
+        session.counters.errors += 1
+        try:
+            frame = session.connection.fail(request_id, error)
+        except LocalProtocolError:
+            raise
+        except Exception as problem:
+            # Details that are not JSON, or over the bound.
+            frame = session.connection.fail(request_id, command_error(problem, session, "", request_id))
+        session.outbox.put(frame)
+
+    def _note_late(self, request: Request, error: BaseException) -> None:
+        request.log.info("Command %s raised while it was being stopped", request.command, exc_info=error)

@@ -1,0 +1,413 @@
+"""The server: one nursery, in which it accepts clients and gives each a nursery of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import anyio
+import trio
+from attrs import frozen
+
+from poppo_ipc._version import __version__
+from poppo_ipc.commands import Command, EventDeclaration, Principal, Router
+from poppo_ipc.errors import Busy, DeclarationError, PoppoError, ShuttingDown
+from poppo_ipc.limits import Limits
+from poppo_ipc.protocol import ALL_CAPABILITIES, CHALLENGE, ErrorBody, ErrorMessage, encode
+from poppo_ipc.server._answers import Answers
+from poppo_ipc.server._auth import Authenticator, TokenAuth
+from poppo_ipc.server._builtin import builtin_router
+from poppo_ipc.server._dispatch import Dispatcher
+from poppo_ipc.server._eager import checkpoint
+from poppo_ipc.server._eventlog import EventLog
+from poppo_ipc.server._fanout import Fanout, encode_event
+from poppo_ipc.server._session import Session
+from poppo_ipc.server._timers import Timers
+from poppo_ipc.transport import Address, Listener, PeerCredentials, Stream, accept_retrying, listen
+
+__all__ = ["OWN_USERS", "Server", "ServerStatistics", "SessionInfo", "running"]
+
+logger = logging.getLogger("poppo_ipc.server")
+
+#: The daemon's own user and root: who may connect by default.
+OWN_USERS: Final = "own"
+_THREADS: Final = 40
+
+
+@frozen(kw_only=True)
+class SessionInfo:
+    """One client, as it stood when it was asked for."""
+
+    id: str
+    principal: Principal
+    peer: PeerCredentials | None
+    since: datetime
+    authenticated: bool
+    capabilities: frozenset[str]
+    running: int
+    """Commands that it has running."""
+    subscriptions: int
+    commands: int
+    """Commands that it has sent."""
+    errors: int
+    """Of these, those answered with an error."""
+    events: int
+    """Events queued for it."""
+    dropped_events: int
+    """Events that it lost, as its outbox was full."""
+    outbox_bytes: int
+    """Bytes that wait for it."""
+    bytes_in: int
+    bytes_out: int
+
+
+@frozen(kw_only=True)
+class ServerStatistics:
+    """What a server is doing."""
+
+    sessions: int
+    running: int
+    """Commands that run, of all clients and of those that have gone."""
+    kept_events: int
+    kept_answers: int
+    seq: int
+    """The number of the last event."""
+
+
+class Server:
+    """Serves a router's commands and events to clients on this machine.
+
+    Args:
+        router: the commands and events. It is closed to further declarations.
+        address: where to listen; by default `Address.default()`. A listener that is open already, as from socket
+            activation, can be given in its place.
+        auth: an `Authenticator`, or a token as a string; None serves whoever may connect, without a token.
+        limits: every bound.
+        name, version: what clients are told in `welcome`.
+        allow_uids: the users whose processes may connect; `OWN_USERS` for the server's own and root, None for all.
+        capabilities: the extensions to offer.
+        log, answers: where events and answers are kept; in memory by default.
+        eager: run handlers in the reader's turn until they wait (see `_eager.py`); off, each gets a task.
+
+    Raises DeclarationError for what cannot work. One server serves once; several can run in one process.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        *,
+        address: Address | str | os.PathLike[str] | Listener | None = None,
+        auth: Authenticator | str | None = None,
+        limits: Limits | None = None,
+        name: str = "poppo_ipc",
+        version: str = __version__,
+        allow_uids: Collection[int] | str | None = OWN_USERS,
+        capabilities: tuple[str, ...] = ALL_CAPABILITIES,
+        log: EventLog | None = None,
+        answers: Answers | None = None,
+        eager: bool = True,
+    ) -> None:
+        self.limits = Limits() if limits is None else limits
+        self.auth: Authenticator | None = TokenAuth.from_secret(auth) if isinstance(auth, str) else auth
+        self.name = name
+        self.version = version
+        self.eager = eager
+        self.capabilities = capabilities if self.auth is not None else tuple(c for c in capabilities if c != CHALLENGE)
+        self.timers = Timers()
+        kept = EventLog(self.limits.kept_events, self.limits.kept_event_bytes) if log is None else log
+        self.fanout = Fanout(kept, self.limits.frame_bytes)
+        self.answers = answers or Answers(
+            self.limits.kept_answers, self.limits.kept_answer_bytes, self.limits.kept_answer_seconds
+        )
+        self.threads = trio.CapacityLimiter(_THREADS)
+        self.running = 0
+        self.stopping = False
+        self._address = address
+        self._allow_uids = _uids(allow_uids)
+        self._everything = self._gather(router)
+        self._events = dict(self._everything.events)
+        self.dispatcher = Dispatcher(dict(self._everything.commands), self._everything, self.limits.running_per_client)
+        self._sessions: dict[str, Session] = {}
+        self._listener: Listener | None = None
+        self._accepting = trio.CancelScope()
+        self._served = False
+        self._idle: trio.Event | None = None
+        self._stopped = trio.Event()
+        self._stop_requested = trio.Event()
+        self._stop_grace = 0.0
+        self._stop_reason = ""
+
+    def _gather(self, router: Router) -> Router:
+        everything = Router()
+        everything.include(router)
+        everything.include(builtin_router(everything, {"name": self.name, "version": self.version}))
+        return everything
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def serve(self, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `stop`; `await nursery.start(server.serve)` gives the bound address once clients can connect.
+
+        Cancelled, it ends at once: clients are closed without a word, and what they had running is cancelled; the
+        socket is removed either way. Raises what `poppo_ipc.transport.listen` raises, and PoppoError where this
+        server has served before.
+        """
+        if self._served:
+            raise PoppoError("This server has served already; make a new one")
+        self._served = True
+        listener = await self._listen()
+        self._listener = listener
+        try:
+            async with trio.open_nursery() as services:
+                services.start_soon(self.timers.run)
+                services.start_soon(self.fanout.run)
+                async with trio.open_nursery() as clients:
+                    clients.start_soon(self._accept, listener, clients)
+                    task_status.started(listener.address)
+                    logger.info("Serving on %s", listener.address)
+                    await self._stop_requested.wait()
+                    await self._wind_down(listener, clients)
+                services.cancel_scope.cancel()
+        finally:
+            self.stopping = True
+            with trio.move_on_after(self.limits.flush_seconds, shield=True):
+                await listener.aclose()
+            self._stopped.set()
+            logger.info("Stopped serving on %s", listener.address)
+
+    async def _listen(self) -> Listener:
+        address = self._address
+        if isinstance(address, Listener):
+            return address
+        return await listen(Address.default() if address is None else Address.parse(address))
+
+    async def stop(self, grace: float | None = None, *, reason: str = "requested") -> None:
+        """Stop gracefully (WIRE.md section 8) and wait until that is done.
+
+        Tells `daemon.stopping` with `reason`, takes no new clients and commands, lets running ones finish for `grace`
+        seconds (by default `limits.grace_seconds`), cancels the rest, flushes, closes. Called again, it waits too.
+        Cancelled, the stopping goes on.
+        """
+        self.stop_soon(grace, reason=reason)
+        await self._stopped.wait()
+
+    def stop_soon(self, grace: float | None = None, *, reason: str = "requested") -> None:
+        """Begin to stop, and do not wait. A second time it changes nothing."""
+        if not self._served:
+            raise PoppoError("This server does not serve yet; there is nothing to stop")
+        if not self._stop_requested.is_set():
+            self._stop_grace = self.limits.grace_seconds if grace is None else grace
+            self._stop_reason = reason
+            self._stop_requested.set()
+
+    async def _wind_down(self, listener: Listener, clients: trio.Nursery) -> None:
+        self.fanout.publish("daemon.stopping", {"pid": os.getpid(), "reason": self._stop_reason})
+        self.stopping = True
+        self._accepting.cancel()
+        with trio.move_on_after(self.limits.flush_seconds, shield=True):
+            await listener.aclose()
+        with trio.move_on_after(self._stop_grace):
+            await self._all_idle()
+        for session in list(self._sessions.values()):
+            session.running.shut_down()
+        with trio.move_on_after(self.limits.flush_seconds):
+            await self._all_idle()
+        async with trio.open_nursery() as goodbyes:
+            for session in list(self._sessions.values()):
+                goodbyes.start_soon(session.finish)
+        # What still runs now has had its cancellation and its time.
+        clients.cancel_scope.cancel()
+
+    async def _all_idle(self) -> None:
+        while self.running:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def one_less_running(self) -> None:
+        """A command has ended."""
+        self.running -= 1
+        if not self.running and self._idle is not None:
+            self._idle.set()
+            self._idle = None
+
+    # -- clients ------------------------------------------------------------------------------------------------
+
+    async def _accept(self, listener: Listener, clients: trio.Nursery) -> None:
+        with self._accepting:
+            while True:
+                try:
+                    stream = await accept_retrying(listener)
+                except anyio.ClosedResourceError:
+                    return
+                clients.start_soon(self._serve_client, stream)
+
+    async def _serve_client(self, stream: Stream) -> None:
+        if not self._may_connect(stream.peer):
+            logger.warning("A client was refused before a word: %s may not connect", stream.peer)
+            await self._close(stream)
+        elif self.stopping:
+            await self._turn_away(stream, ShuttingDown("The server is stopping; try again when it is up"))
+        elif len(self._sessions) >= self.limits.clients:
+            limit = self.limits.clients
+            await self._turn_away(stream, Busy(f"All {limit} places are taken; try again later", {"limit": limit}))
+        else:
+            await self._serve_session(Session(self, stream, secrets.token_hex(8)))
+
+    async def _serve_session(self, session: Session) -> None:
+        self._sessions[session.id] = session
+        try:
+            await session.run()
+        except Exception:
+            # Ends this client alone.
+            logger.exception("Session %s crashed", session.id, extra={"session": session.id})
+        finally:
+            self._sessions.pop(session.id, None)
+
+    def _may_connect(self, peer: PeerCredentials | None) -> bool:
+        if self._allow_uids is None:
+            return True
+        return peer is not None and peer.uid in self._allow_uids
+
+    async def _turn_away(self, stream: Stream, error: Busy | ShuttingDown) -> None:
+        body = ErrorBody(message=error.message, code=error.code)
+        if error.details is not None:
+            body.details = error.details
+        try:
+            stream.send_nowait(encode(ErrorMessage(error=body), self.limits.frame_bytes))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            logger.debug("A client that was to be turned away had gone")
+        await self._close(stream)
+
+    async def _close(self, stream: Stream) -> None:
+        with trio.move_on_after(self.limits.flush_seconds, shield=True):
+            await stream.aclose()
+
+    def anonymous(self, peer: PeerCredentials | None) -> Principal:
+        """Who a client is before it authenticates, or where no one has to."""
+        return Principal("anonymous", uid=None if peer is None else peer.uid)
+
+    @property
+    def sessions(self) -> tuple[SessionInfo, ...]:
+        """The clients that are connected."""
+        now, wall = trio.current_time(), datetime.now(UTC)
+        return tuple(
+            _info(session, wall - timedelta(seconds=now - session.since)) for session in self._sessions.values()
+        )
+
+    def statistics(self) -> ServerStatistics:
+        """What the server is doing."""
+        return ServerStatistics(
+            sessions=len(self._sessions),
+            running=self.running,
+            kept_events=len(self.fanout.log),
+            kept_answers=len(self.answers),
+            seq=self.fanout.log.seq,
+        )
+
+    @property
+    def address(self) -> Address:
+        """Where it listens. Raises PoppoError before it does."""
+        if self._listener is None:
+            raise PoppoError("This server does not listen yet")
+        return self._listener.address
+
+    @property
+    def commands(self) -> Mapping[str, Command]:
+        """All its commands by name, those of the protocol included."""
+        return self._everything.commands
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    async def publish(self, event: str, data: Any = None) -> int:
+        """Send an event to every client that asked for it; gives its number, `seq`. Never waits for a client.
+
+        `data` is an object: a dict or an attrs instance (of the declared type, where the event is declared); None
+        counts as empty. Raises DeclarationError for a name that is none, FrameTooLarge, and TypeError or ValueError
+        where `data` does not fit; nothing was sent then. Cancelled, it was sent.
+        """
+        seq = self.publish_nowait(event, data)
+        await checkpoint()
+        return seq
+
+    def publish_nowait(self, event: str, data: Any = None) -> int:
+        """The same from synchronous code in the event loop's thread."""
+        return self.fanout.publish(event, self._event_data(event, data))
+
+    async def send_to(self, session: SessionInfo | str, event: str, data: Any = None) -> bool:
+        """Send an event to one client, whatever it subscribed to; False where it has gone.
+
+        It has no `seq`, and is not kept for replay. Raises as `publish` does.
+        """
+        session_id = session if isinstance(session, str) else session.id
+        frame = encode_event(event, self._event_data(event, data), self.limits.frame_bytes)
+        found = self._sessions.get(session_id)
+        ready = found is not None and not found.over and found.hears_events
+        if found is not None and ready:
+            found.deliver(frame)
+        await checkpoint()
+        return ready
+
+    def _event_data(self, event: str, data: Any) -> Any:
+        declaration = self._events.get(event)
+        if declaration is None:
+            declaration = self._events[event] = EventDeclaration(event)
+        return {} if data is None else declaration.encode(data)
+
+
+def _info(session: Session, since: datetime) -> SessionInfo:
+    counters = session.counters
+    return SessionInfo(
+        id=session.id,
+        principal=session.principal,
+        peer=session.peer,
+        since=since,
+        authenticated=session.connection.authenticated or not session.connection.auth_required,
+        capabilities=session.connection.capabilities,
+        running=len(session.running),
+        subscriptions=len(session.subscriptions),
+        commands=counters.commands,
+        errors=counters.errors,
+        events=counters.events,
+        dropped_events=session.outbox.dropped,
+        outbox_bytes=session.outbox.bytes,
+        bytes_in=counters.bytes_in,
+        bytes_out=session.writer.bytes_out,
+    )
+
+
+def _uids(allow: Collection[int] | str | None) -> frozenset[int] | None:
+    if allow is None:
+        return None
+    if isinstance(allow, str):
+        if allow != OWN_USERS:
+            raise DeclarationError(f"allow_uids is {allow!r}; give a collection of uids, OWN_USERS or None")
+        return frozenset({os.getuid(), 0}) if hasattr(os, "getuid") else None
+    return frozenset(allow)
+
+
+@asynccontextmanager
+async def running(*servers: Server) -> AsyncIterator[Server]:
+    """Serve inside the block, for short programs and tests; gives the (first) server, bound and accepting.
+
+    At the end of the block, also by an exception or cancellation, the servers stop: gracefully where nothing was
+    cancelled. An exception of the block comes out bare.
+    """
+    if not servers:
+        raise DeclarationError("running() needs a server")
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        for server in servers:
+            await nursery.start(server.serve)
+        try:
+            yield servers[0]
+        except Exception as error:
+            failure = error
+        for server in servers:
+            server.stop_soon()
+    if failure is not None:
+        raise failure

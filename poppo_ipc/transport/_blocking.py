@@ -1,0 +1,89 @@
+"""Connecting without an event loop, for the synchronous client: nothing here may import one."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Collection
+from os import PathLike
+
+from ..errors import ConnectFailed, TransportUnsupported
+from ._address import Address, AddressKind, check_path_length
+from ._borders import BACKLOG_FULL, connect_failed, trusted_peer
+from ._peer import OWN_AND_ROOT
+
+__all__ = ["FIRST_WAIT", "LONGEST_WAIT", "connect_blocking"]
+
+FIRST_WAIT = 0.001
+"""Seconds between the first two tries at a listener whose queue is full; doubled from try to try."""
+
+LONGEST_WAIT = 0.05
+"""Seconds that the wait between two tries grows to: a person does not notice them, a processor does not either."""
+
+
+def connect_blocking(
+    address: Address | str | PathLike[str],
+    timeout: float | None,
+    *,
+    trusted_uids: Collection[int] | None = OWN_AND_ROOT,
+) -> socket.socket:
+    """Connect to the Unix socket `address` and return a blocking socket without a timeout, not inherited by children.
+
+    Args:
+        address: an address, or what `Address.parse` takes.
+        timeout: seconds to wait for room in the queue of a listener that is there but busy; None waits for ever, 0
+            tries once.
+        trusted_uids: the users who may run the server, None for anyone. Checked before a byte is sent.
+
+    Raises:
+        AddressError: the text is no address, or the path is too long.
+        TransportUnsupported: the address is not that of a Unix socket, or this platform has none.
+        ConnectFailed: nobody listens, permission is refused, the time is over (`retryable`), or the server is run by
+            a user who is not trusted.
+    """
+    address = Address.parse(address)
+    if address.kind is not AddressKind.UNIX:
+        raise TransportUnsupported(f"Without an event loop only Unix sockets can be connected to, not {address}")
+    check_path_length(address.name)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    sock = _new_socket(address)
+    try:
+        # Not settimeout(timeout): on Linux it would fail at once on a full queue instead of waiting for room.
+        sock.setblocking(False)
+        _connect(sock, address, deadline)
+        trusted_peer(sock, address, trusted_uids)
+        sock.setblocking(True)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _new_socket(address: Address) -> socket.socket:
+    if sys.platform == "win32":
+        raise TransportUnsupported(f"Python has no Unix sockets on Windows, so {address} cannot be used: use WSL")
+    else:
+        try:
+            return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as exc:
+            raise connect_failed(address, exc) from exc
+
+
+def _connect(sock: socket.socket, address: Address, deadline: float | None) -> None:
+    wait = FIRST_WAIT
+    while True:
+        try:
+            sock.connect(address.name)
+        except OSError as exc:
+            if exc.errno not in BACKLOG_FULL:
+                raise connect_failed(address, exc) from exc
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise ConnectFailed(
+                    f"The daemon at {address} is there but took no connection in time: try again"
+                ) from exc
+            time.sleep(wait if left is None else min(wait, left))
+            wait = min(wait * 2, LONGEST_WAIT)
+        else:
+            return
