@@ -31,15 +31,15 @@ class Backoff:
     attempts: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     """How many waits there may be before it is given up; None for no limit."""
 
-    total: float | None = field(default=None, validator=validators.optional(_positive))
+    total: float | None = field(default=None, validator=validators.optional(validators.gt(0.0)))
     """Seconds after which it is given up, counted from the first wait; None for no limit."""
 
     def bound(self, attempt: int) -> float:
         """Seconds that wait number `attempt`, counted from 0, is bounded by."""
-        # The exponent is bounded first: 2.0 ** 1024 is an OverflowError, and a month of tries gets there.
-        if self.factor == 1.0:
-            return min(self.cap, self.start)
-        return float(min(self.cap, self.start * self.factor ** min(attempt, 512)))
+        try:
+            return min(self.cap, self.start * self.factor**attempt)
+        except OverflowError:  # a daemon that is away for a month gets there
+            return self.cap
 
     def delays(self, random: Callable[[], float], clock: Callable[[], float]) -> Iterator[float]:
         """The waits in seconds, one for each try; ends where the limits say that it is to be given up.

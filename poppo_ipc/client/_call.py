@@ -12,7 +12,7 @@ from attrs import frozen
 
 from poppo_ipc.client._session import Session
 
-__all__ = ["Call", "Exposure", "fresh"]
+__all__ = ["Call", "Exposure", "PipelinedCall", "fresh"]
 
 
 @frozen
@@ -121,3 +121,20 @@ class Call:
         if self.error is not None:
             raise fresh(self.error)
         return self.result
+
+
+class PipelinedCall:
+    """One call of a pipeline."""
+
+    __slots__ = ("_call", "_read")
+
+    def __init__(self, call: Call, read: Callable[[Any], Any] | None) -> None:
+        self._call = call
+        self._read = read
+
+    def result(self) -> Any:
+        """The result, once the pipeline's block is over. Raises the call's error, as `call` does."""
+        if not self._call.done:
+            raise RuntimeError("the pipeline has no answers yet: leave its block first")
+        value = self._call.value()
+        return value if self._read is None else self._read(value)

@@ -38,6 +38,7 @@ from poppo_ipc.protocol import (
     Received,
     Refusal,
     Response,
+    State,
 )
 
 __all__ = ["Engine"]
@@ -77,6 +78,11 @@ class Engine:
         self._alarm = math.inf
         self._parting: ErrorMessage | None = None
 
+    @property
+    def _sending(self) -> bool:
+        """Whether commands can go out. A connection ends a little before its session does."""
+        return self._connection is not None and self._connection.state is State.READY
+
     # -- asking -------------------------------------------------------------------------------------------------
 
     def new_key(self) -> str:
@@ -92,12 +98,12 @@ class Engine:
         """
         if self.error is not None:
             raise fresh(self.error)
-        if self.session is None:
-            self._waiting[call] = None
-        else:
+        if self._sending:
             self._send(call)
             if flush:
                 self.flush()
+        else:
+            self._waiting[call] = None
         if call.due < self._alarm:
             self._alarm = call.due
             self.rearm()
@@ -134,7 +140,7 @@ class Engine:
         """
         if self.error is not None:
             raise fresh(self.error)
-        if self.session is None or self._connection is None:
+        if self._connection is None or self.session is None or not self._sending:
             raise ConnectionLost("There is no connection to ping over just now")
         if not self.session.has_ping:
             raise LocalProtocolError("This server has no ping; call a command that does little instead")
@@ -150,7 +156,8 @@ class Engine:
 
     def _send(self, call: Call) -> None:
         session, connection = self.session, self._connection
-        assert session is not None and connection is not None
+        assert session is not None
+        assert connection is not None
         self._count += 1
         message_id = str(self._count)
         timeout_ms = None
@@ -178,7 +185,7 @@ class Engine:
         if self.error is not None:
             raise fresh(self.error)
         self.book.add(subscription)
-        if self.session is not None:
+        if self._sending:
             self._make([subscription])
             self.flush()
 
@@ -187,7 +194,7 @@ class Engine:
         self.book.remove(subscription)
         wire_id = subscription.wire_id
         subscription.end(None)
-        if wire_id is not None and self.session is not None:
+        if wire_id is not None and self._sending:
             call = Call("events.unsubscribe", {"subscriptionId": wire_id}, idempotent=True)
             call.internal = True
             self._send(call)
@@ -197,7 +204,7 @@ class Engine:
         """Make one subscription after the other: a server bounds the commands of one client that run at once."""
         session = self.session
         subscriptions = [each for each in subscriptions if not each.over]
-        if session is None or not subscriptions:
+        if session is None or not subscriptions or not self._sending:
             return
         subscription, *others = subscriptions
         if not session.has_subscribe:
@@ -250,8 +257,8 @@ class Engine:
         if isinstance(message, ErrorMessage):
             self._receive_error(message)
         elif isinstance(message, Ping):
-            assert self._connection is not None
-            self._outbox.put_first(self._connection.pong(message))
+            if self._connection is not None and self._sending:
+                self._outbox.put_first(self._connection.pong(message))
         elif isinstance(message, Pong):
             ping = self._pings.pop(message.id, None)
             if ping is not None:
@@ -278,7 +285,9 @@ class Engine:
         self._make(list(self.book))
         waiting, self._waiting = self._waiting, {}
         for call in waiting:
-            if self._judge(call, session):
+            if not self._sending:  # it came to its end together with its beginning
+                self._waiting[call] = None
+            elif self._judge(call, session):
                 try:
                     self._send(call)
                 except (PoppoError, TypeError, ValueError, RecursionError) as error:
@@ -386,6 +395,4 @@ class Engine:
         seconds = f"{call.timeout:g} s" if call.timeout is not None else "its time"
         if sent:
             return CallTimeout(f"{call.command!r} was not answered within {seconds}; it may have done part of its work")
-        return CallTimeout(
-            f"{call.command!r} was not sent: there was no connection within {seconds}", {"sent": False}
-        )
+        return CallTimeout(f"{call.command!r} was not sent: there was no connection within {seconds}", {"sent": False})

@@ -96,9 +96,7 @@ class Handshake:
     def _welcomed(self) -> bytearray | None:
         connection = self._connection
         me = PeerInfo(name=self._options.client_name, version=__version__, pid=os.getpid())
-        frame = connection.authenticate(
-            _AUTH_ID, self._token, capabilities=self._options.capabilities, client=me
-        )
+        frame = connection.authenticate(_AUTH_ID, self._token, capabilities=self._options.capabilities, client=me)
         if frame is None:
             self._settle(None)
         return frame

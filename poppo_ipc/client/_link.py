@@ -40,6 +40,7 @@ class Link:
         self._outbox = Outbox()
         self._writing = False
         self._write = anyio.Event()
+        self._idle = anyio.Event()
         self._error: PoppoError | None = None
         self._scope = anyio.CancelScope()
         self._heartbeat = Heartbeat(options.ping_seconds, anyio.current_time())
@@ -85,8 +86,8 @@ class Link:
                 tasks.start_soon(self._write_on)
                 if session.has_ping:
                     tasks.start_soon(self._beat)
-                self._engine.begin(self._connection, session, self._outbox)
                 self._engine.flush = self.flush
+                self._engine.begin(self._connection, session, self._outbox)
                 begun()
                 self._take(self._handshake.rest)
                 self.flush()
@@ -99,11 +100,13 @@ class Link:
         if self._error is None:
             self._error = self._engine.parting(error)
             self._scope.cancel()
+            self._idle.set()
 
     async def drain(self) -> None:
         """Wait until all that is queued has been handed over, or the link has ended."""
-        while self._outbox and self._error is None:
-            await self._write_once()
+        while self._writing and self._error is None:
+            self._idle = anyio.Event()
+            await self._idle.wait()
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -156,6 +159,7 @@ class Link:
             while self._outbox:
                 await self._write_once()
             self._writing = False
+            self._idle.set()
 
     async def _write_once(self) -> None:
         try:

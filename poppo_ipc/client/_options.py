@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from typing import Any
 
 from attrs import field, frozen, validators
 
@@ -13,6 +14,7 @@ from poppo_ipc.protocol import ALL_CAPABILITIES
 __all__ = ["DEFAULT", "Default", "Options", "random_number"]
 
 _positive = validators.gt(0.0)
+_limit: Any = validators.optional(_positive)
 
 
 class Default:
@@ -37,7 +39,7 @@ def random_number() -> float:
 class Options:
     """How a client behaves. Raises ValueError for values that make no sense."""
 
-    timeout: float | None = field(default=30.0, validator=validators.optional(_positive))
+    timeout: float | None = field(default=30.0, validator=_limit)
     """Seconds that a call may take, waiting for a connection included; None for no limit."""
 
     timeout_grace: float = field(default=0.25, validator=validators.ge(0.0))
@@ -62,10 +64,10 @@ class Options:
     retry_initial: bool = False
     """Whether the first connection is tried for as long as `backoff` says, even where nobody listens."""
 
-    backoff: Backoff = Backoff()
+    backoff: Backoff = field(factory=Backoff)
     """The waits between tries to connect again."""
 
-    initial: Backoff = Backoff(attempts=5)
+    initial: Backoff = field(factory=lambda: Backoff(attempts=5))
     """The waits between first tries where `retry_initial` is off: for a server that is there, but busy."""
 
     event_buffer: int = field(default=1024, validator=validators.ge(1))
@@ -80,7 +82,7 @@ class Options:
     capabilities: tuple[str, ...] = ALL_CAPABILITIES
     """The extensions to use where the server has them."""
 
-    trusted_uids: Collection[int] | None | Default = DEFAULT
+    trusted_uids: Collection[int] | Default | None = DEFAULT
     """The users who may run the server, None for anyone; by default our own and root."""
 
     client_name: str = "poppo_ipc"

@@ -83,9 +83,9 @@ def _names(node: Node, path: tuple[Segment, ...]) -> list[str]:
 
 
 def _close(name: str, names: list[str]) -> str | None:
-    # Compared without case, since a snake_case or differently cased name is the likeliest slip of all.
+    # Compared without case, since one that differs in it alone is the closest of all.
     folded = {known.casefold(): known for known in names}
-    wanted = clip(name).replace("_", "").casefold()
+    wanted = clip(name).casefold()
     close = difflib.get_close_matches(wanted, folded, n=1)
     return folded[close[0]] if close else None
 
@@ -94,7 +94,7 @@ def _with_keys(complaint: Complaint, node: Node, value: Any, *, strict: bool) ->
     """The path with the keys that msgspec leaves out."""
     path, key = list(complaint.path), complaint.key
     for position, segment in enumerate(complaint.path):
-        if segment == ANY_KEY:
+        if segment is ANY_KEY:
             name = _guilty_key(complaint, position, node, _at(value, path[:position]), tuple(path[:position]), strict)
             if name is None:
                 return tuple(path)

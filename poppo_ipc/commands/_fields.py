@@ -7,6 +7,7 @@ validators and defaults run.
 
 from __future__ import annotations
 
+import enum
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -56,13 +57,18 @@ class Arg:
 
 @attrs.frozen(eq=False, kw_only=True)
 class Field:
-    """One compiled field: `attribute` is read from an instance, `py` is the parameter that takes it."""
+    """One compiled field: `attribute` is read from an instance, `py` is the parameter that takes it.
+
+    `declared` is the default that the author wrote, `default` the one that msgspec fills in: `MISSING` where the
+    author's class or function is to make it.
+    """
 
     py: str
     attribute: str
     wire: str
     node: Node
     required: bool
+    declared: Any
     default: Any
     kw_only: bool
     info: Arg
@@ -199,6 +205,7 @@ def make_field(
         wire=info.name or camel(name or attribute),
         node=node,
         required=default is attrs.NOTHING,
+        declared=default,
         default=_struct_default(default, node),
         kw_only=kw_only,
         info=info,
@@ -249,7 +256,7 @@ def _info(annotation: Any) -> Arg | None:
 def _struct_default(default: Any, node: Node) -> Any:
     if default is None:
         return None
-    if type(default) in _CONSTANTS and node.build is None:
+    if (type(default) in _CONSTANTS or isinstance(default, enum.Enum)) and node.build is None:
         return default
     factory = getattr(default, "factory", None)
     if factory in _FACTORIES and node.build is None:

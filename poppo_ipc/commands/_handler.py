@@ -55,12 +55,7 @@ def read_handler(
         DeclarationError: the handler cannot answer commands, or does not agree.
     """
     where = f"command {name}"
-    kind = _kind(handler, thread, where)
-    namespace = _namespace(handler)
-    try:
-        signature = inspect.signature(handler)
-    except (TypeError, ValueError):
-        raise DeclarationError(f"{where}: its handler has no signature to read") from None
+    kind, namespace, signature = _kind(handler, thread, where), _namespace(handler), _signature(handler, where)
     parameters = list(signature.parameters.values())
     takes_ctx = bool(parameters) and _is_context(parameters[0], namespace, where)
     parameters = parameters[1:] if takes_ctx else parameters
@@ -94,6 +89,13 @@ def _kind(handler: Handler, thread: bool, where: str) -> Kind:
     return Kind.STREAM if is_stream else Kind.ASYNC if is_async else Kind.THREAD if thread else Kind.SYNC
 
 
+def _signature(handler: Handler, where: str) -> inspect.Signature:
+    try:
+        return inspect.signature(handler)
+    except (TypeError, ValueError):
+        raise DeclarationError(f"{where}: its handler has no signature to read") from None
+
+
 def is_async_callable(handler: Any) -> bool:
     """Whether calling it gives a coroutine: an `async def`, or an instance of a class whose `__call__` is one."""
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
@@ -119,7 +121,7 @@ def _is_context(parameter: inspect.Parameter, namespace: Mapping[str, Any], wher
     if isinstance(annotation, str):
         if annotation.rpartition(".")[2] == "Context":
             return True
-        annotation = resolve(parameter.name, annotation, namespace, where)
+        annotation = resolve(parameter.name, annotation, namespace, f"{where}: {parameter.name!r}")
     return isinstance(annotation, type) and (annotation is Context or Context in annotation.__mro__)
 
 

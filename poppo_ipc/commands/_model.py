@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast, overload
 
 import attrs
 import msgspec
@@ -44,7 +44,11 @@ class WireType(Generic[T]):
 
     __slots__ = ("_node", "annotation", "encode")
 
-    def __init__(self, annotation: type[T] | Any, where: str = "value") -> None:
+    @overload
+    def __init__(self, annotation: type[T], where: str = "value") -> None: ...
+    @overload
+    def __init__(self: WireType[Any], annotation: Any, where: str = "value") -> None: ...
+    def __init__(self, annotation: Any, where: str = "value") -> None:
         self.annotation = annotation
         self._node: Final = compile_node(annotation, where)
         #: Make the value ready for `msgspec.json`; raises `WireMismatch` where it is not of the type.
@@ -190,14 +194,18 @@ def _encode_by_type(value: Any) -> Any:
     return value if _SCALARS is None else _SCALARS(value)
 
 
-def decode_as(wire_type: type[T] | Any, value: Any) -> T:
+@overload
+def decode_as(wire_type: type[T], value: Any) -> T: ...
+@overload
+def decode_as(wire_type: Any, value: Any) -> Any: ...
+def decode_as(wire_type: Any, value: Any) -> Any:
     """Read a JSON value as `wire_type`; unknown fields are ignored. For many values, keep a `WireType`.
 
     Raises:
         WireMismatch: it does not fit.
         DeclarationError: JSON cannot carry the type.
     """
-    return WireType[T](wire_type).decode(value)
+    return WireType[Any](wire_type).decode(value)
 
 
 def encode_args(args: Any) -> dict[str, Any]:

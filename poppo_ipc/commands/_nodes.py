@@ -107,8 +107,12 @@ def compile_node(annotation: Any, where: str, stack: tuple[type, ...] = ()) -> N
 
 
 def _annotated(inner: Any, extras: tuple[Any, ...], where: str, stack: tuple[type, ...]) -> Node:
-    node = compile_node(inner, where, stack)
     metas = tuple(extra for extra in extras if isinstance(extra, msgspec.Meta))
+    some = [arg for arg in typing.get_args(inner) if arg is not type(None)]
+    if metas and typing.get_origin(inner) in (typing.Union, types.UnionType) and len(some) == 1:
+        # A bound on `int | None` is one on the int; msgspec refuses it on the union.
+        return _union([_annotated(some[0], extras, where, stack), compile_node(type(None), where, stack)])
+    node = compile_node(inner, where, stack)
     if not metas:
         return node
     strict, lax = node.strict, node.lax
@@ -244,7 +248,7 @@ def _leaf(annotation: Any, where: str) -> Node:
         encoded=kinds,
         choices=_choices(annotation),
         # A dataclass, a Struct or a TypedDict is not looked into here, so it may hold any dict.
-        keyed=bool(kinds) and not issubclass(annotation, enum.Enum) and hasattr(annotation, "__annotations__"),
+        keyed=not _choices(annotation) and bool(getattr(annotation, "__annotations__", None)),
     )
 
 

@@ -157,6 +157,7 @@ class Router:
         """
         if other is self:
             raise DeclarationError("a router cannot include itself")
+        self._change()
         commands = [_prefixed(command, prefix) for command in other.commands.values()]
         events = [attrs.evolve(event, name=prefix + event.name) for event in other.events.values()]
         for command in commands:

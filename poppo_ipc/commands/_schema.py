@@ -6,13 +6,16 @@ each command whole. msgspec's own generator does the leaves.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import msgspec
 
-from poppo_ipc.commands._fields import MISSING, Field, FieldSet
+from poppo_ipc.commands._fields import Field, FieldSet
+from poppo_ipc.commands._misfit import Misfit
 from poppo_ipc.commands._nodes import Node
 
 __all__ = ["schema_of", "schema_of_fields"]
@@ -58,9 +61,26 @@ def _property(field: Field) -> dict[str, Any]:
     schema = schema_of(field.node)
     if field.info.doc:
         schema = {"description": field.info.doc, **schema}
-    if not field.required and field.default is not MISSING:
-        schema["default"] = field.default() if isinstance(field.default, type) else field.default
+    with contextlib.suppress(_NoDefault):
+        schema["default"] = _default(field)
     return schema
+
+
+class _NoDefault(Exception):
+    """There is no default that could be told."""
+
+
+def _default(field: Field) -> Any:
+    declared, encode = field.declared, field.node.encode
+    factory = getattr(declared, "factory", None)
+    if declared is attrs.NOTHING or (factory is not None and factory not in (list, dict, set)):
+        raise _NoDefault
+    value = declared if factory is None else factory()
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value if encode is None else encode(value)))
+    except (Misfit, TypeError, ValueError):
+        # One that the class takes, and JSON does not: a stand-in of the author's own, say.
+        raise _NoDefault from None
 
 
 def _with_metas(schema: dict[str, Any], node: Node) -> dict[str, Any]:

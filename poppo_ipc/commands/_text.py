@@ -19,8 +19,14 @@ __all__ = ["ANY_KEY", "Complaint", "Kind", "Segment", "clip", "field_path", "rea
 #: A step on the way to a value: the name of a field or entry, or the index of an item.
 Segment = str | int
 
-#: What stands in msgspec's paths for an entry of a dict, whose key it does not tell.
-ANY_KEY: Final = "..."
+
+class _AnyKey(str):
+    __slots__ = ()
+
+
+#: What stands in msgspec's paths for an entry of a dict, whose key it does not tell. Known by identity, since a key may
+#: well be three dots.
+ANY_KEY: Final = _AnyKey("...")
 
 #: Characters of a peer's own text that are echoed: enough to recognise it, too few to fill a log with.
 _ECHO = 80
@@ -110,8 +116,8 @@ def field_path(path: tuple[Segment, ...]) -> str:
     for segment in path:
         if isinstance(segment, int):
             text += f"[{segment}]"
-        elif _PLAIN_KEY.match(segment) or segment == ANY_KEY:
-            name = "*" if segment == ANY_KEY else clip(segment)
+        elif _PLAIN_KEY.match(segment) or segment is ANY_KEY:
+            name = "*" if segment is ANY_KEY else clip(segment)
             text += f".{name}" if text else name
         else:
             text += '["' + clip(segment).replace("\\", "\\\\").replace('"', '\\"') + '"]'
@@ -128,7 +134,7 @@ def read_complaint(text: str) -> Complaint:
 
 
 def _segments(path: str) -> tuple[Segment, ...]:
-    return tuple(name or (int(index) if index != ANY_KEY else ANY_KEY) for name, index in _STEP.findall(path))
+    return tuple(name or (ANY_KEY if index == ANY_KEY else int(index)) for name, index in _STEP.findall(path))
 
 
 def _complaint(said: str, path: tuple[Segment, ...], key: bool) -> Complaint:

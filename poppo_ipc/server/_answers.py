@@ -48,6 +48,8 @@ class KeyedRun:
     command: str
     fingerprint: bytes
     outcome: Outcome | None = None
+    stored: bool = False
+    """Whether the answer is on disk already, with the change that it answers."""
     expires: float = 0.0
     joiners: list[Joiner] = field(factory=list)
 
@@ -67,7 +69,7 @@ class Answers:
     ) -> None:
         self._max_count = count
         self._max_bytes = size
-        self._seconds = seconds
+        self.seconds = seconds
         self._clock = clock
         self._running: dict[tuple[str, str], KeyedRun] = {}
         self._kept: OrderedDict[tuple[str, str], KeyedRun] = OrderedDict()
@@ -93,10 +95,20 @@ class Answers:
         self._running[principal, key] = run
         return run
 
+    def restore(self, run: KeyedRun, outcome: Outcome, expires: float) -> None:
+        """Take in the answer of an earlier daemon; `expires` is in seconds on the clock. The oldest come first."""
+        run.outcome = outcome
+        run.expires = expires
+        self._kept[run.principal, run.key] = run
+        self._bytes += outcome.size
+
+    async def store(self, run: KeyedRun, outcome: Outcome) -> None:
+        """Put the answer of a run where it outlives the daemon. Only asked of durable answers."""
+
     def finish(self, run: KeyedRun, outcome: Outcome, *, keep: bool = True) -> None:
         """The run has ended: keep its answer, unless it did not come to one, and give it to who joined."""
         run.outcome = outcome
-        run.expires = self._clock() + self._seconds
+        run.expires = self._clock() + self.seconds
         place = (run.principal, run.key)
         self._running.pop(place, None)
         if keep:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import trio
 
 from poppo_ipc.commands import Command, Kind, Middleware, Router
@@ -21,12 +22,13 @@ from poppo_ipc.errors import (
     UnknownCommand,
 )
 from poppo_ipc.protocol import Command as CommandMessage
+from poppo_ipc.server._answers import Outcome
 from poppo_ipc.server._request import Request
 
 if TYPE_CHECKING:
     from poppo_ipc.server._session import Session
 
-__all__ = ["Dispatcher", "command_error", "execute", "is_inline"]
+__all__ = ["Dispatcher", "command_error", "execute", "is_inline", "must_store"]
 
 logger = logging.getLogger("poppo_ipc.server")
 
@@ -66,8 +68,35 @@ async def execute(request: Request) -> Any:
     """Run the handler inside its middleware; the result is ready for JSON."""
     declaration = request.declaration
     middleware = declaration.middleware
+    if must_store(request):
+        return await _execute_stored(request)
     result = await (_through(middleware, 0, request) if middleware else _handle(request))
     return result if declaration.kind is Kind.STREAM else declaration.encode_result(result)
+
+
+def must_store(request: Request) -> bool:
+    """Whether the answer has to be on disk before it goes out: it has a key that outlives the daemon.
+
+    What may be done twice is simply done again.
+    """
+    return request.run is not None and request.session.server.answers.durable and not request.declaration.idempotent
+
+
+async def _execute_stored(request: Request) -> Any:
+    declaration, run = request.declaration, request.run
+    assert run is not None
+    answers = request.session.server.answers
+    try:
+        result = await (_through(declaration.middleware, 0, request) if declaration.middleware else _handle(request))
+        if declaration.kind is not Kind.STREAM:
+            result = declaration.encode_result(result)
+    except CommandError as error:
+        if not run.stored:
+            await answers.store(run, Outcome(None, error))
+        raise
+    if not run.stored:
+        await answers.store(run, Outcome(msgspec.json.encode(result), None))
+    return result
 
 
 def _through(middleware: tuple[Middleware, ...], index: int, request: Request) -> Awaitable[Any]:

@@ -96,11 +96,15 @@ class Fanout:
     def publish(self, name: str, data: Any) -> int:
         """Number, keep and queue an event; gives its `seq`. What `encode_event` raises leaves all as it was."""
         seq = self.log.seq + 1
-        event = encode_event(name, data, self._frame_bytes, seq)
-        self.log.append(seq, name, event.frame)
+        self.emit(name, encode_event(name, data, self._frame_bytes, seq))
+        return seq
+
+    def emit(self, name: str, event: EventFrame) -> None:
+        """Keep and queue an event that has its number already: one more than the last one's."""
+        assert event.seq is not None
+        self.log.append(event.seq, name, event.frame)
         for listener in self._listeners(name):
             listener.deliver(event)
-        return seq
 
     def _listeners(self, name: str) -> tuple[Listener, ...]:
         targets = self._targets.get(name)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import trio
 
-from poppo_ipc.commands import Command, Principal
+from poppo_ipc.commands import Command, Context, Principal
 from poppo_ipc.errors import CommandError, ResultTooLarge
 from poppo_ipc.protocol import STREAM
 from poppo_ipc.server._answers import KeyedRun, Outcome
@@ -19,7 +21,7 @@ from poppo_ipc.server._timers import Timer
 if TYPE_CHECKING:
     from poppo_ipc.server._session import Session
 
-__all__ = ["Request", "RequestLog"]
+__all__ = ["Request", "RequestLog", "answer_json", "keyed_run"]
 
 logger = logging.getLogger("poppo_ipc.server.command")
 
@@ -37,8 +39,8 @@ class Request:
     """A command that was taken in. Implements `poppo_ipc.commands.Context`."""
 
     __slots__ = (
-        "_credit", "_credit_came", "_items", "_items_bytes", "after_answer", "bound", "deadline", "declaration", "done",
-        "reason", "request_id", "run", "scope", "session", "timer", "wants_items",
+        "_credit", "_credit_came", "_items", "_items_bytes", "after_answer", "began", "bound", "deadline",
+        "declaration", "done", "reason", "request_id", "run", "scope", "session", "timer", "wants_items",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +58,7 @@ class Request:
         self.request_id = request_id
         self.declaration = declaration
         self.bound = bound
+        self.began = time.perf_counter() if session.server.observer is not None else 0.0
         self.deadline = math.inf if timeout is None else trio.current_time() + timeout
         self.run = run
         self.scope: trio.CancelScope | None = None
@@ -163,3 +166,13 @@ class Request:
     def joined_outcome(self, outcome: Outcome) -> None:
         """The run that this request joined has ended."""
         self.session.running.settle_joined(self, outcome)
+
+
+def keyed_run(ctx: Context) -> KeyedRun | None:
+    """The run that a command has begun with an idempotency key; None without, or for a context that is no server's."""
+    return ctx.run if isinstance(ctx, Request) else None
+
+
+def answer_json(ctx: Context, result: Any) -> bytes:
+    """The result of a command as it goes out."""
+    return msgspec.json.encode(ctx.declaration.encode_result(result) if isinstance(ctx, Request) else result)

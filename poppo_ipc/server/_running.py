@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,7 @@ from poppo_ipc.errors import (
 from poppo_ipc.protocol import Command
 from poppo_ipc.server._answers import KeyedRun, Outcome
 from poppo_ipc.server._builtin import SESSION_BOUND
-from poppo_ipc.server._dispatch import command_error, is_inline
+from poppo_ipc.server._dispatch import command_error, is_inline, must_store
 from poppo_ipc.server._request import Request
 
 if TYPE_CHECKING:
@@ -59,13 +60,14 @@ class Running:
                 request = self._begin_keyed(message, declaration, key)
             else:
                 request = self._take_in(message, declaration, None)
-        except CommandError as error:
-            self._answer_error(request_id, error)
-            return None
         except (Exception, SystemExit) as error:
-            self._answer_error(request_id, command_error(error, session, message.command, request_id))
+            problem = command_error(error, session, message.command, request_id)
+            self._answer_error(request_id, problem)
+            if session.server.observer is not None:
+                known = message.command in session.server.commands
+                session.server.observer(message.command if known else "", 0.0, problem.code)
             return None
-        if request is None or not is_inline(request.declaration):
+        if request is None or not is_inline(request.declaration) or must_store(request):
             return request
         self._run_inline(request)
         return None
@@ -214,6 +216,10 @@ class Running:
         self._session.server.one_less_running()
 
     def _after(self, request: Request, failure: CommandError | None) -> None:
+        observer = self._session.server.observer
+        if observer is not None:
+            code = None if failure is None else failure.code
+            observer(request.command, time.perf_counter() - request.began, code)
         follow_up, request.after_answer = request.after_answer, None
         if follow_up is not None and failure is None and not self._session.over:
             follow_up()

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
 import trio
@@ -26,17 +26,32 @@ from poppo_ipc.server._dispatch import Dispatcher
 from poppo_ipc.server._eager import checkpoint
 from poppo_ipc.server._eventlog import EventLog
 from poppo_ipc.server._fanout import Fanout, encode_event
+from poppo_ipc.server._outbox import EventFrame
 from poppo_ipc.server._session import Session
 from poppo_ipc.server._timers import Timers
 from poppo_ipc.transport import Address, Listener, PeerCredentials, Stream, accept_retrying, listen
 
-__all__ = ["OWN_USERS", "Server", "ServerStatistics", "SessionInfo", "running"]
+__all__ = ["OWN_USERS", "Observer", "Publisher", "Server", "ServerStatistics", "SessionInfo", "running"]
 
 logger = logging.getLogger("poppo_ipc.server")
 
 #: The daemon's own user and root: who may connect by default.
 OWN_USERS: Final = "own"
 _THREADS: Final = 40
+
+
+class Publisher(Protocol):
+    """Stores an event, `data` ready for JSON, has it sent by `Server.emit`, and gives its number."""
+
+    async def __call__(self, event: str, data: Any) -> int: ...
+
+
+class Observer(Protocol):
+    """Is told of each command that was answered: its name ("" where there is no such command), the seconds from its
+    arrival to its answer, and the code of its error or None. Called for every command, so it must be quick, and must
+    not raise."""
+
+    def __call__(self, command: str, seconds: float, code: str | None) -> None: ...
 
 
 @frozen(kw_only=True)
@@ -92,6 +107,8 @@ class Server:
         allow_uids: the users whose processes may connect; `OWN_USERS` for the server's own and root, None for all.
         capabilities: the extensions to offer.
         log, answers: where events and answers are kept; in memory by default.
+        publisher: stores an event before it is sent, and has it sent by `emit`; without one it is sent at once.
+        observer: is told of each command that was answered.
         eager: run handlers in the reader's turn until they wait (see `_eager.py`); off, each gets a task.
 
     Raises DeclarationError for what cannot work. One server serves once; several can run in one process.
@@ -110,6 +127,8 @@ class Server:
         capabilities: tuple[str, ...] = ALL_CAPABILITIES,
         log: EventLog | None = None,
         answers: Answers | None = None,
+        publisher: Publisher | None = None,
+        observer: Observer | None = None,
         eager: bool = True,
     ) -> None:
         self.limits = Limits() if limits is None else limits
@@ -117,6 +136,8 @@ class Server:
         self.name = name
         self.version = version
         self.eager = eager
+        self.observer = observer
+        self._publisher = publisher
         self.capabilities = capabilities if self.auth is not None else tuple(c for c in capabilities if c != CHALLENGE)
         self.timers = Timers()
         kept = EventLog(self.limits.kept_events, self.limits.kept_event_bytes) if log is None else log
@@ -206,7 +227,11 @@ class Server:
             self._stop_requested.set()
 
     async def _wind_down(self, listener: Listener, clients: trio.Nursery) -> None:
-        self.fanout.publish("daemon.stopping", {"pid": os.getpid(), "reason": self._stop_reason})
+        with trio.move_on_after(self.limits.flush_seconds):
+            try:
+                await self.publish("daemon.stopping", {"pid": os.getpid(), "reason": self._stop_reason})
+            except PoppoError as error:
+                logger.error("daemon.stopping could not be told: %s", error)
         self.stopping = True
         self._accepting.cancel()
         with trio.move_on_after(self.limits.flush_seconds, shield=True):
@@ -330,13 +355,24 @@ class Server:
         counts as empty. Raises DeclarationError for a name that is none, FrameTooLarge, and TypeError or ValueError
         where `data` does not fit; nothing was sent then. Cancelled, it was sent.
         """
+        if self._publisher is not None:
+            return await self._publisher(event, self._event_data(event, data))
         seq = self.publish_nowait(event, data)
         await checkpoint()
         return seq
 
     def publish_nowait(self, event: str, data: Any = None) -> int:
-        """The same from synchronous code in the event loop's thread."""
+        """The same from synchronous code in the event loop's thread.
+
+        Raises DeclarationError where the server has a `publisher`: what is stored first has to be waited for.
+        """
+        if self._publisher is not None:
+            raise DeclarationError("This server stores its events before it sends them; await publish()")
         return self.fanout.publish(event, self._event_data(event, data))
+
+    def emit(self, name: str, seq: int, frame: bytes) -> None:
+        """Send an event that a `publisher` has stored; `seq` is one more than the last one's."""
+        self.fanout.emit(name, EventFrame(frame, seq))
 
     async def send_to(self, session: SessionInfo | str, event: str, data: Any = None) -> bool:
         """Send an event to one client, whatever it subscribed to; False where it has gone.

@@ -20,6 +20,7 @@ _DEFAULT = "npipe:poppobuilder-daemon" if sys.platform == "win32" else "~/.poppo
 _PIPE_PREFIX = "\\\\.\\pipe\\"
 # Windows refuses a pipe path of more than 256 characters, prefix included.
 _PIPE_NAME_LIMIT = 256 - len(_PIPE_PREFIX)
+_PIPE_NAME = re.compile(rf"[^\\/]{{1,{_PIPE_NAME_LIMIT}}}")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _REMOTE_PIPE = re.compile(r"\\\\[^\\]+\\pipe\\", re.IGNORECASE)
 
@@ -52,9 +53,9 @@ class Address:
             raise AddressError(f"{self.name!r} holds a NUL character, and abstract sockets are not supported: {_FORMS}")
         if self.kind is AddressKind.UNIX:
             _check_path(self.name)
-        elif self.kind is AddressKind.PIPE and ("\\" in self.name or len(self.name) > _PIPE_NAME_LIMIT):
+        elif self.kind is AddressKind.PIPE and not _PIPE_NAME.fullmatch(self.name):
             raise AddressError(
-                f"The pipe name {self.name!r} holds a backslash or more than {_PIPE_NAME_LIMIT} characters: {_FORMS}"
+                f"The pipe name {self.name!r} holds a slash or more than {_PIPE_NAME_LIMIT} characters: {_FORMS}"
             )
 
     def __str__(self) -> str:
@@ -86,8 +87,10 @@ class Address:
         if colon and scheme == AddressKind.MEMORY.value:
             return cls(AddressKind.MEMORY, rest)
         if colon and scheme == AddressKind.PIPE.value:
-            # Docker's way of writing pipes, npipe:////./pipe/NAME, is what people have at hand.
-            return cls(AddressKind.PIPE, _pipe_name(rest.replace("/", "\\")))
+            # Docker writes npipe:////./pipe/NAME, and that is what people have at hand.
+            if rest.startswith("////"):
+                rest = rest[2:].replace("/", "\\")
+            return cls(AddressKind.PIPE, _pipe_name(rest))
         if text[: len(_PIPE_PREFIX)].lower() == _PIPE_PREFIX:
             return cls(AddressKind.PIPE, _pipe_name(text))
         if _REMOTE_PIPE.match(text):

@@ -142,7 +142,7 @@ class Listener(AnyioListener[Stream]):
 
         Outlives shortages as `accept_retrying` does. The handler closes its stream; an exception that leaves it
         cancels the group and so ends this call. Ends by cancellation, or with ClosedResourceError once the listener
-        is closed.
+        is closed (within an exception group, where the task group is this call's own).
         """
         if task_group is None:
             async with anyio.create_task_group() as own:

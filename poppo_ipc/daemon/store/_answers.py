@@ -1,0 +1,100 @@
+"""Idempotency keys on disk: an answer is stored with the change that it answers, so neither is there alone."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+
+from poppo_ipc.commands import Context
+from poppo_ipc.daemon.store._store import Store
+from poppo_ipc.daemon.store._transaction import KeptAnswer, Transaction
+from poppo_ipc.errors import CommandError
+from poppo_ipc.server import Answers, KeyedRun, Outcome, answer_json, keyed_run
+
+__all__ = ["StoredAnswers"]
+
+T = TypeVar("T")
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+class StoredAnswers(Answers):
+    """The kept answers of a server whose keys outlive it; the bounds are those of `Answers`."""
+
+    durable = True
+
+    def __init__(self, store: Store, count: int, size: int, seconds: float) -> None:
+        super().__init__(count, size, seconds)
+        self._store = store
+
+    @classmethod
+    async def load(cls, store: Store, count: int, size: int, seconds: float) -> StoredAnswers:
+        """With what an earlier run has kept. Raises StoreError."""
+
+        def kept(connection: sqlite3.Connection) -> list[sqlite3.Row]:
+            rows = connection.execute(
+                "SELECT * FROM answers WHERE expires_ms > ? ORDER BY expires_ms DESC LIMIT ?", (_now_ms(), count)
+            )
+            return rows.fetchall()[::-1]
+
+        answers = cls(store, count, size, seconds)
+        now_ms, now = _now_ms(), trio.current_time()
+        for row in await store.read(kept):
+            run = KeyedRun(row["principal"], row["key"], row["command"], row["fingerprint"], stored=True)
+            error = None if row["error"] is None else CommandError.from_wire(**msgspec.json.decode(row["error"]))
+            answers.restore(run, Outcome(row["result"], error), now + (row["expires_ms"] - now_ms) / 1000)
+        return answers
+
+    async def store(self, run: KeyedRun, outcome: Outcome) -> None:
+        """Put the answer of a run on disk. Raises StoreError."""
+        await self._store.write(lambda transaction: transaction.keep_answer(self._row(run, outcome)))
+        run.stored = True
+
+    async def commit(self, ctx: Context | None, change: Callable[[Transaction], T]) -> T:
+        """Run `change` as `Store.write` does; its result is the answer of the command `ctx`, stored with it.
+
+        Where the command has an idempotency key, a daemon killed at any moment has done both or neither.
+        """
+        run = None if ctx is None else keyed_run(ctx)
+        if run is None or ctx is None:
+            return await self._store.write(change)
+
+        def with_answer(transaction: Transaction) -> T:
+            result = change(transaction)
+            outcome = Outcome(answer_json(ctx, result), None)
+            transaction.keep_answer(self._row(run, outcome))
+            return result
+
+        result = await self._store.write(with_answer)
+        run.stored = True
+        return result
+
+    def _row(self, run: KeyedRun, outcome: Outcome) -> KeptAnswer:
+        error = outcome.error
+        return KeptAnswer(
+            principal=run.principal,
+            key=run.key,
+            command=run.command,
+            fingerprint=run.fingerprint,
+            result=outcome.result,
+            error=None if error is None else _error_json(error),
+            expires_ms=_now_ms() + int(self.seconds * 1000),
+        )
+
+    async def forget_expired(self) -> None:
+        """Delete from the disk what is no longer kept."""
+        await self._store.write(
+            lambda transaction: transaction.execute("DELETE FROM answers WHERE expires_ms <= ?", (_now_ms(),)).rowcount
+        )
+
+
+def _error_json(error: CommandError) -> str:
+    fields: dict[str, Any] = {"code": error.code, "message": error.message, "details": error.details}
+    return msgspec.json.encode(fields).decode()

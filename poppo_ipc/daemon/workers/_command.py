@@ -1,0 +1,74 @@
+"""Command tasks, in the worker: one program, no shell. The standard library and msgspec only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from poppo_ipc.daemon.workers._call import Result, failed
+from poppo_ipc.daemon.workers._platform import exit_text
+
+__all__ = ["run_command"]
+
+#: What a command gets of the daemon's environment: what programs need to find their way, and no secret of the daemon.
+_BASE_NAMES: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")
+_DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+
+
+class _Command(msgspec.Struct, forbid_unknown_fields=True):
+    argv: list[str]
+    cwd: str | None = None
+    env: dict[str, str] = {}
+    stdin: str | None = None
+
+
+def base_environment() -> dict[str, str]:
+    """The environment of a command that asks for nothing."""
+    found = {name: os.environ[name] for name in _BASE_NAMES if name in os.environ}
+    found.update({name: value for name, value in os.environ.items() if name.startswith("LC_")})
+    found.setdefault("PATH", _DEFAULT_PATH)
+    return found
+
+
+def run_command(payload: bytes | msgspec.Raw, home: str | None, stopping: Callable[[], bool]) -> Result:
+    """Run a command to its end, in this process's group, and say how it ended.
+
+    `home` is the working directory that the payload's `cwd` is relative to. A SIGTERM goes to the whole group, so it
+    is the command's to answer; this waits on, and starts nothing when it came before (`stopping`).
+    """
+    try:
+        command = msgspec.json.decode(payload, type=_Command)
+    except msgspec.ValidationError as error:
+        return failed(f"The payload of a command is not valid: {error}")
+    if not command.argv or not command.argv[0]:
+        return failed("The payload of a command is not valid: `argv` names no program")
+    cwd = os.path.join(home or os.getcwd(), command.cwd) if command.cwd is not None else home
+    if cwd is not None and not os.path.isdir(cwd):
+        return failed(f"No such working directory: {cwd}")
+    if stopping():
+        return failed("Stopped before it began")
+    try:
+        process = subprocess.Popen(
+            command.argv,
+            cwd=cwd,
+            env=base_environment() | command.env,
+            stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
+        )
+    except FileNotFoundError:
+        return failed(f"Command not found: {command.argv[0]}")
+    except PermissionError:
+        return failed(f"Command cannot be executed, permission denied: {command.argv[0]}")
+    except ValueError as error:
+        return failed(f"The payload of a command is not valid: {error}")
+    except OSError as error:
+        return failed(f"Command cannot be executed: {command.argv[0]}: {error.strerror}")
+    process.communicate(None if command.stdin is None else command.stdin.encode("utf-8", "surrogatepass"))
+    code = process.returncode
+    result = msgspec.json.encode({"exitCode": code})
+    if code == 0:
+        return Result(True, result, None)
+    return Result(False, result, exit_text(code).removeprefix("exited with "))

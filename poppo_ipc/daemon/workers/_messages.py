@@ -1,0 +1,115 @@
+"""What the daemon and a worker say to each other: JSON in POPPO frames, over a socket of their own.
+
+In the order in which they occur: `Setup` down, `Hello` up, then `JobOrder` down and `Done` up for each job, `Bye`
+down. Imported by worker processes: the standard library and msgspec only.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, Literal
+
+import msgspec
+
+__all__ = [
+    "MAX_FRAME_BYTES",
+    "NESTING",
+    "Bye",
+    "Done",
+    "Hello",
+    "JobOrder",
+    "Setup",
+    "Target",
+    "decode_down",
+    "decode_up",
+    "encode",
+    "frame",
+    "parse_header",
+]
+
+#: Bytes of one message: what a client may send as a payload, or be told as a result, fits into it.
+MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
+
+#: Arrays and objects inside one another in a result: what the protocol lets through to a client.
+NESTING: Final = 128
+
+Backend = Literal["sync", "trio", "asyncio"]
+
+
+class Setup(msgspec.Struct, tag="setup"):
+    """The first message: how the worker's interpreter is to look like the daemon's."""
+
+    path: list[str]
+    """`sys.path` of the daemon."""
+    pythonpath: str | None
+    """`PYTHONPATH` of the daemon: the worker was started with another one."""
+
+
+class Hello(msgspec.Struct, tag="hello"):
+    """The worker is ready for jobs."""
+
+    pid: int
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Which function to call and how."""
+
+    module: str
+    qualname: str
+    file: str | None
+    """The file of the daemon's main module, where the function is in there; `module` is then `__main__`."""
+    backend: Backend
+    whole: bool
+    """The payload is the one argument, rather than a mapping of keyword arguments."""
+
+
+class JobOrder(msgspec.Struct, tag="job"):
+    """Run this. Without a target it is a command."""
+
+    task_id: str
+    attempt: int
+    payload: msgspec.Raw
+    target: Target | None
+    cwd: str | None
+
+
+class Done(msgspec.Struct, tag="done"):
+    """The job is over, all that it printed is written, and no child of it is left."""
+
+    ok: bool
+    result: msgspec.Raw
+    error: str | None
+    retire: str | None
+    """Why the worker is not fit for another job, or None."""
+
+
+class Bye(msgspec.Struct, tag="bye"):
+    """No more jobs: exit."""
+
+
+_HEADER: Final = struct.Struct(">5sI")
+HEADER_BYTES: Final = _HEADER.size
+_encoder: Final = msgspec.json.Encoder()
+_down: Final = msgspec.json.Decoder(Setup | JobOrder | Bye)
+_up: Final = msgspec.json.Decoder(Hello | Done)
+
+encode = _encoder.encode
+decode_down = _down.decode
+decode_up = _up.decode
+
+
+# The daemon takes frames apart with `poppo_ipc.protocol`; importing that would double the start of a worker, which
+# reads from a peer that it trusts and needs only the two functions below.
+
+
+def frame(payload: bytes) -> bytes:
+    """One whole frame around `payload`."""
+    return _HEADER.pack(b"POPPO", len(payload)) + payload
+
+
+def parse_header(header: bytes | bytearray) -> int:
+    """The length that a frame's header announces. Raises ValueError where it is none."""
+    magic, length = _HEADER.unpack(header)
+    if magic != b"POPPO" or length > MAX_FRAME_BYTES:
+        raise ValueError("The daemon sent something that is no frame")
+    return int(length)

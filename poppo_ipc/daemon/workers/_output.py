@@ -1,0 +1,79 @@
+"""`sys.stdout` and `sys.stderr` of a worker: text that goes straight to the pipes, in order.
+
+What is exact: the order within each stream, whoever writes to it; and the order between the two for text that
+Python code writes to `sys.stdout` and `sys.stderr`. Between the two, what child processes and `os.write` print is in
+the order in which the daemon came to read it.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from typing import Final, cast
+
+from poppo_ipc.daemon.workers._platform import pipe_level
+
+__all__ = ["flush_all", "install"]
+
+#: Seconds that a writer waits for the daemon to have read the other stream. Then the order is lost, not the task.
+_TURN_SECONDS: Final = 1.0
+_TURN_POLL: Final = 0.00005
+
+
+class _Turns:
+    """Whose text came last."""
+
+    def __init__(self) -> None:
+        self.last: _Stream | None = None
+
+
+class _Stream(io.TextIOWrapper):
+    """One of the two. Before it takes the turn, what the other has written must have been read."""
+
+    def __init__(self, fd: int, turns: _Turns) -> None:
+        raw = cast("io.BufferedWriter", open(fd, "wb", closefd=False))  # noqa: SIM115: closed with the process
+        super().__init__(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        self._turns = turns
+        self._fd = fd
+
+    def write(self, text: str) -> int:
+        last = self._turns.last
+        if last is not self:
+            if last is not None:
+                last.settle()
+            self._turns.last = self
+        return super().write(text)
+
+    def settle(self) -> None:
+        """Write all out and wait until the daemon has it, for 1 s at most."""
+        if self.closed:
+            return
+        self.flush()
+        deadline = time.monotonic() + _TURN_SECONDS
+        while pipe_level(self._fd) and time.monotonic() < deadline:
+            time.sleep(_TURN_POLL)
+
+
+_streams: list[_Stream] = []
+
+
+def install() -> None:
+    """Put the two in place of those of the interpreter, for good; a function may have closed or replaced them."""
+    turns = _Turns()
+    _streams[:] = [_Stream(1, turns), _Stream(2, turns)]
+    sys.stdout, sys.stderr = _streams
+
+
+def flush_all() -> None:
+    """Write out what is buffered, and undo what a task has done to the streams."""
+    stdout, stderr = _streams
+    if sys.stdout is not stdout or sys.stderr is not stderr or stdout.closed or stderr.closed:
+        for stream in _streams:
+            if not stream.closed:
+                stream.flush()
+        install()
+        return
+    stdout.flush()
+    stderr.flush()
+    stdout._turns.last = None

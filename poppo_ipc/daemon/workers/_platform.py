@@ -1,0 +1,270 @@
+"""The calls that only Unix has, and what Linux has beyond Unix: groups, guardians, parents that die, orphans.
+
+Imported by worker processes too: nothing beyond the standard library at import.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, Final
+
+from poppo_ipc.errors import Unavailable
+
+__all__ = [
+    "Guardian",
+    "check_supported",
+    "exit_text",
+    "kill_group",
+    "open_exit_handle",
+    "pipe_level",
+    "signal_tree",
+    "sweep_children",
+    "tie_to_parent",
+    "wait_exit",
+]
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+#: Seconds in which killed children must be gone. They die at once, but for one that the kernel holds in a call.
+_SWEEP_SECONDS: Final = 5.0
+_SWEEP_POLL: Final = 0.001
+
+#: Waits for a line or the end of its input: at the end, which only the daemon's death brings, it kills the group.
+_GUARDIAN_SCRIPT: Final = 'read -r line || kill -s KILL -- "-$1"'
+
+
+def check_supported() -> None:
+    """Raise Unavailable where worker processes cannot be run."""
+    if sys.platform == "win32":
+        raise Unavailable("Worker processes need a Unix system in this release: Linux or macOS")
+
+
+# -- in the worker ----------------------------------------------------------------------------------------------
+
+
+def tie_to_parent(parent: int) -> bool:
+    """Make this process die with its parent, and adopt the orphans among its descendants, where the system can.
+
+    True where both were done (Linux). Raises SystemExit where the parent is dead already.
+    """
+    assert sys.platform != "win32"
+    tied = False
+    if sys.platform == "linux":
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        tied = libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0
+        tied = libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0 and tied
+    # It may have died between the fork and the call above, and would then send no signal any more.
+    if os.getppid() != parent:
+        raise SystemExit(0)
+    return tied
+
+
+def sweep_children(adopts_orphans: bool) -> bool:
+    """Kill and reap whatever a task left behind; True when nothing is left. Takes 5 s at most.
+
+    One system call where there is nothing, on a system where orphans come to this process (`adopts_orphans`).
+    """
+    assert sys.platform != "win32"
+    deadline = 0.0
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            if adopts_orphans or not _group_members():
+                return True
+            pid = 0
+        if pid:
+            continue
+        now = time.monotonic()
+        if not deadline:
+            deadline = now + _SWEEP_SECONDS
+        elif now > deadline:
+            return False
+        _kill_leftovers()
+        time.sleep(_SWEEP_POLL)
+
+
+def _kill_leftovers() -> None:
+    import psutil
+
+    for process in (*psutil.Process().children(recursive=True), *_group_members()):
+        try:
+            process.kill()
+        except psutil.Error:
+            continue  # gone, or no longer ours
+
+
+def _group_members() -> list[Any]:
+    """The other processes of this process's group, for a system where orphans go elsewhere."""
+    import psutil
+
+    assert sys.platform != "win32"
+    own = os.getpid()
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != own and os.getpgid(process.pid) == own and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+        except (psutil.Error, OSError):
+            continue  # gone, or not to be looked at
+    return members
+
+
+def pipe_level(fd: int) -> int:
+    """Bytes in a pipe that nobody has read yet, asked from its writing end; 0 where that cannot be told."""
+    assert sys.platform != "win32"
+    import fcntl
+    import struct
+    import termios
+
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"))[0])
+    except OSError:
+        return 0
+
+
+# -- in the daemon ----------------------------------------------------------------------------------------------
+
+
+def kill_group(leader: int) -> None:
+    """SIGKILL the whole group of `leader`, which must not be reaped yet: its number could be another's by then."""
+    assert sys.platform != "win32"
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return  # nothing but zombies: macOS says "not permitted" to that
+
+
+def signal_tree(leader: int, number: int) -> None:
+    """Send a signal to the group of `leader` and to those of its descendants that have left the group.
+
+    `leader` must not be reaped yet. Looks at each process of the system: some milliseconds.
+    """
+    assert sys.platform != "win32"
+    import psutil
+
+    try:
+        strays = [child for child in psutil.Process(leader).children(recursive=True) if _group_of(child.pid) != leader]
+    except psutil.Error:
+        strays = []
+    try:
+        os.killpg(leader, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+    for stray in strays:
+        try:
+            stray.send_signal(number)
+        except psutil.Error:
+            continue  # gone, or it has become another user's
+
+
+def _group_of(pid: int) -> int:
+    assert sys.platform != "win32"
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return -1
+
+
+def open_exit_handle(pid: int) -> int:
+    """A descriptor that becomes readable when the process exits; -1 where the system has none."""
+    if sys.platform == "linux":
+        return os.pidfd_open(pid)
+    return -1
+
+
+async def wait_exit(pid: int, handle: int) -> None:
+    """Wait until a child has exited, and leave it to be reaped. `handle` is that of `open_exit_handle`."""
+    import trio
+
+    if sys.platform == "linux":
+        await trio.lowlevel.wait_readable(handle)
+    elif sys.platform == "darwin":
+        import select
+
+        event = select.kevent(
+            pid, filter=select.KQ_FILTER_PROC, flags=select.KQ_EV_ADD | select.KQ_EV_ONESHOT, fflags=select.KQ_NOTE_EXIT
+        )
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            event.flags = select.KQ_EV_DELETE
+            trio.lowlevel.current_kqueue().control([event], 0)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        try:
+            trio.lowlevel.current_kqueue().control([event], 0)
+        except ProcessLookupError:
+            return  # it has exited already
+        await trio.lowlevel.wait_kevent(pid, select.KQ_FILTER_PROC, abort)
+    else:
+        check_supported()
+        raise Unavailable(f"Worker processes are not supported on {sys.platform}")
+
+
+def exit_text(returncode: int) -> str:
+    """How a process ended, in words: `exited with code 3`, `killed by SIGSEGV`."""
+    if returncode >= 0:
+        return f"exited with code {returncode}"
+    try:
+        return f"killed by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"killed by signal {-returncode}"
+
+
+class Guardian:
+    """Kills a worker's group when the daemon dies, however it dies.
+
+    A shell of some 100 KiB in a session of its own, which reads from a pipe that only the daemon holds. The worker
+    dies with the daemon by itself on Linux; its children do not, nor does the worker on other systems.
+    """
+
+    def __init__(self, group: int) -> None:
+        """Start it. Raises OSError."""
+        self._shell = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARDIAN_SCRIPT, "guardian", str(group)],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={},
+            start_new_session=True,
+        )
+        try:
+            self._handle = open_exit_handle(self._shell.pid)
+        except OSError:
+            self.release()
+            self._shell.wait()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The shell's."""
+        return self._shell.pid
+
+    def release(self) -> None:
+        """Let it go without killing. To be done before the group's leader is reaped. Does nothing twice."""
+        stdin = self._shell.stdin
+        assert stdin is not None
+        if not stdin.closed:
+            try:
+                stdin.write(b"\n")
+            except BrokenPipeError:
+                pass  # somebody killed it
+            stdin.close()
+
+    async def reap(self) -> None:
+        """Wait for it to go, once released. Can be cancelled and repeated."""
+        if self._shell.returncode is None:
+            await wait_exit(self._shell.pid, self._handle)
+            self._shell.wait()
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
