@@ -17,10 +17,10 @@ from poppo_ipc.client._engine import Engine
 from poppo_ipc.client._events import ClientState, Position, StateChange
 from poppo_ipc.client._groups import Groups
 from poppo_ipc.client._handshake import final
+from poppo_ipc.client._known import Known
 from poppo_ipc.client._link import Link
 from poppo_ipc.client._options import DEFAULT, Default, Options
 from poppo_ipc.client._pipeline import Pipeline
-from poppo_ipc.client._session import ServerInfo, Session
 from poppo_ipc.client._streams import EventStream, ItemStream, StateStream
 from poppo_ipc.client._typed import build_call, result_reader
 from poppo_ipc.errors import CallTimeout, ConnectFailed, ConnectionClosed, ConnectionLost, PoppoError
@@ -36,7 +36,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 
-class Client(Groups):
+class Client(Known, Groups):
     """A connection to a daemon that outlives the single connection. Made by `connect`.
 
     All methods belong to the event loop's thread; any number of tasks may call at once. Where a connection is lost,
@@ -56,7 +56,6 @@ class Client(Groups):
         self._closing = False
         self._change = StateChange(ClientState.CONNECTING)
         self._listeners: set[StateStream] = set()
-        self._last_session: Session | None = None
         policy = options.backoff if options.retry_initial else options.initial
         self._delays = policy.delays(options.random, anyio.current_time)
         self._good = False  # whether the delays are those of `backoff` already
@@ -71,31 +70,6 @@ class Client(Groups):
     def state(self) -> ClientState:
         """How the client stands with its server."""
         return self._change.state
-
-    @property
-    def session(self) -> Session | None:
-        """What is agreed on in the present session, or was in the latest one; None before the first."""
-        return self._last_session
-
-    @property
-    def server(self) -> ServerInfo:
-        """Who the server is, as far as it tells."""
-        return self._last_session.server if self._last_session else ServerInfo()
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """The extensions in use."""
-        return self._last_session.capabilities if self._last_session else frozenset()
-
-    @property
-    def session_id(self) -> str:
-        """The server's name for the session; "" where it gives none."""
-        return self._last_session.id if self._last_session else ""
-
-    @property
-    def epoch(self) -> str | None:
-        """The numbering of events that the server is in; None where it does not number."""
-        return self._last_session.epoch if self._last_session else None
 
     def state_changes(self) -> StateStream:
         """The changes of `state` from now on, beginning with the present one: `async with … as changes`."""
@@ -300,7 +274,7 @@ class Client(Groups):
             return
         self._closing = True
         engine, link = self._engine, self._link
-        engine.abandon_all()
+        engine.cancel_all()
         if link is not None:
             with anyio.move_on_after(self._options.close_seconds, shield=True):
                 await link.drain()
@@ -364,7 +338,7 @@ class Client(Groups):
         if self._engine.answered or lasted >= options.good_seconds or not self._good:
             self._delays = options.backoff.delays(options.random, anyio.current_time)
             self._good = True
-        delay = next(self._delays, None) if options.reconnect and not final(error) else None
+        delay = next(self._delays, None) if options.reconnect else None
         self._engine.end(error, heard=heard, another=delay is not None)
         self._tell_of_end(error, delay)
         return delay

@@ -7,7 +7,6 @@ once, whatever happens.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from poppo_ipc.errors import (
     LocalProtocolError,
     OutcomeUnknown,
     PoppoError,
+    ProtocolError,
 )
 from poppo_ipc.protocol import (
     ClientConnection,
@@ -43,13 +43,18 @@ from poppo_ipc.protocol import (
 
 __all__ = ["Engine"]
 
-logger = logging.getLogger(__name__)
 _NO_SESSION = Session()
 _AGAIN = frozenset({"SHUTTING_DOWN", "CANCELLED"})  # a subscription refused so is made again in the next session
 
 
 def _nothing() -> None:
     pass
+
+
+def _warn(error: PoppoError) -> None:
+    import logging  # here, since programs that are over in an instant would pay for it at each start
+
+    logging.getLogger(__name__).warning("The server sent what is no message of the protocol: %s", error)
 
 
 class Engine:
@@ -80,7 +85,7 @@ class Engine:
 
     @property
     def _sending(self) -> bool:
-        """Whether commands can go out. A connection ends a little before its session does."""
+        """Whether commands can go out: a connection ends a little before its session does."""
         return self._connection is not None and self._connection.state is State.READY
 
     # -- asking -------------------------------------------------------------------------------------------------
@@ -245,7 +250,7 @@ class Engine:
             elif isinstance(message, Refusal):
                 if message.fatal:
                     return message.error
-                logger.warning("The server sent what is no message of the protocol: %s", message.error)
+                _warn(message.error)
             else:
                 self._receive_other(message)
         # What the answers led to (the next subscription, an end of one) goes out in one piece.
@@ -301,6 +306,8 @@ class Engine:
         """
         session, pending = self.session, self._pending
         assert session is not None
+        # What broke the rules of the wire (an answer over the bound, it may be) would come again for the same question.
+        spoilt = isinstance(error, ProtocolError)
         self._connection = self.session = None
         self._pending, self._outbox, self.flush = {}, Outbox(), _nothing
         self.book.lost()
@@ -316,7 +323,9 @@ class Engine:
                 call.exposed = Exposure(session, heard)
             call.handed = False
             call.due = call.deadline
-            if self._judge(call, session if another else None, error):
+            # What was not sent in any session cannot have spoilt this one.
+            follows = another and not (spoilt and call.exposed)
+            if self._judge(call, session if follows else None, error):
                 self._waiting[call] = None
         self._waiting.update(later)
         self.rearm()
@@ -333,18 +342,14 @@ class Engine:
         for subscription in self.book:
             subscription.end(fresh(self.error))
 
-    def abandon_all(self) -> None:
-        """Cancel at the server what is still running: this side is about to close."""
-        for call in list(self._pending.values()):
-            self.abandon_quietly(call)
+    def cancel_all(self) -> None:
+        """Cancel at the server what still runs. Who waits for it is told by `finish` or `end`."""
+        for call in self._pending.values():
+            if self._connection is not None and call.handed and not call.internal:
+                frame = self._connection.cancel(call.id)
+                if frame is not None:
+                    self._outbox.put(frame)
         self.flush()
-
-    def abandon_quietly(self, call: Call) -> None:
-        """Cancel without ending the wait of the owner: `finish` tells it why."""
-        if self._connection is not None and call.handed and not call.internal:
-            frame = self._connection.cancel(call.id)
-            if frame is not None:
-                self._outbox.put(frame)
 
     def parting(self, error: PoppoError) -> PoppoError:
         """Why the connection ended: in the server's own words, where it said some before."""

@@ -24,21 +24,22 @@ class Heartbeat:
     Any byte is a sign of life, not the pong alone: a server that sends a long answer is not dead.
     """
 
-    __slots__ = ("_interval", "_pings", "heard")
+    __slots__ = ("_interval", "_pings", "_since", "heard")
 
     def __init__(self, interval: float, now: float) -> None:
         self._interval = interval
         self._pings = 0
+        self._since = now  # of the last byte, or the last ping
         self.heard = now
 
     @property
     def due(self) -> float:
         """When to ask `beat` next."""
-        return self.heard + self._interval * (self._pings + 1)
+        return self._since + self._interval
 
     def alive(self, now: float) -> None:
         """Bytes came."""
-        self.heard = now
+        self.heard = self._since = now
         self._pings = 0
 
     def beat(self, now: float) -> Beat:
@@ -48,4 +49,6 @@ class Heartbeat:
         if self._pings >= _MISSES:
             return Beat.DEAD
         self._pings += 1
+        # From now, not from when it was due: a program that slept over it has to give the server its time all the same.
+        self._since = now
         return Beat.PING

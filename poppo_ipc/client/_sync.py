@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import attrs
 
-from poppo_ipc.client._call import Call, PipelinedCall, fresh
+from poppo_ipc.client._call import Call, fresh
 from poppo_ipc.client._engine import Engine
 from poppo_ipc.client._events import ClientState, Position
 from poppo_ipc.client._handshake import final
+from poppo_ipc.client._known import Known
 from poppo_ipc.client._options import DEFAULT, Default, Options
-from poppo_ipc.client._session import ServerInfo, Session
 from poppo_ipc.client._sync_groups import SyncGroups
 from poppo_ipc.client._sync_link import SyncLink
+from poppo_ipc.client._sync_pipeline import Alone, SyncPipeline
 from poppo_ipc.client._sync_streams import SyncEvents, SyncItems
 from poppo_ipc.client._token import token_from_environment
 from poppo_ipc.client._typed import build_call, result_reader
@@ -31,12 +32,10 @@ from poppo_ipc.errors import (
     CallTimeout,
     ConnectFailed,
     ConnectionClosed,
-    LocalProtocolError,
     PoppoError,
 )
-from poppo_ipc.transport._address import Address
-from poppo_ipc.transport._blocking import connect_blocking
-from poppo_ipc.transport._peer import OWN_AND_ROOT, peer_credentials
+from poppo_ipc.transport import OWN_AND_ROOT, Address, connect_blocking
+from poppo_ipc.transport._peer import peer_credentials
 
 if TYPE_CHECKING:
     from poppo_ipc.commands import CommandSpec
@@ -47,7 +46,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 
-class SyncClient(SyncGroups):
+class SyncClient(Known, SyncGroups):
     """A client of the daemon at `address`, with no event loop: `with SyncClient() as client: client.call("status")`.
 
     Behaves as `connect` and `Client` do: the same options, errors, reconnects and rules for asking again. Only within
@@ -73,7 +72,6 @@ class SyncClient(SyncGroups):
         self._engine = Engine(self._options, time.monotonic)
         self._lock = _thread.allocate_lock()
         self._link: SyncLink | None = None
-        self._last_session: Session | None = None
         self._delays: Iterator[float] | None = None
         self._next_try = -math.inf
         self._closed = False
@@ -94,31 +92,6 @@ class SyncClient(SyncGroups):
         if self._link is not None:
             return ClientState.CONNECTED
         return ClientState.CONNECTING if self._last_session is None else ClientState.AWAY
-
-    @property
-    def session(self) -> Session | None:
-        """What is agreed on in the present session, or was in the latest one; None before the first."""
-        return self._last_session
-
-    @property
-    def server(self) -> ServerInfo:
-        """Who the server is, as far as it tells."""
-        return self._last_session.server if self._last_session else ServerInfo()
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """The extensions in use."""
-        return self._last_session.capabilities if self._last_session else frozenset()
-
-    @property
-    def session_id(self) -> str:
-        """The server's name for the session; "" where it gives none."""
-        return self._last_session.id if self._last_session else ""
-
-    @property
-    def epoch(self) -> str | None:
-        """The numbering of events that the server is in; None where it does not number."""
-        return self._last_session.epoch if self._last_session else None
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -177,8 +150,12 @@ class SyncClient(SyncGroups):
         read = result_reader(command, result)
         call = self._build(command, args, named, timeout=timeout, idempotent=idempotent, key=idempotency_key)
         with self._alone():
-            self._submit(call)
-            self._await(call)
+            try:
+                self._submit(call)
+                self._run_until(lambda: call.done)
+            finally:
+                if not call.done:  # Ctrl-C, or an exception of a signal handler
+                    self._engine.abandon(call)
         value = call.value()
         return value if read is None else read(value)
 
@@ -203,8 +180,14 @@ class SyncClient(SyncGroups):
         if room < 1:
             raise ValueError(f"credit has to be at least 1, not {room}")
         call = self._build(command, args, named, timeout=timeout, idempotent=idempotent, credit=room)
+        begun = False
         with self._alone():
-            self._submit(call)
+            try:
+                self._submit(call)
+                begun = True
+            finally:
+                if not begun:
+                    self._engine.abandon(call)
         return SyncItems(self, call, command, item, room)
 
     def subscribe(
@@ -278,7 +261,7 @@ class SyncClient(SyncGroups):
         closed = ConnectionClosed("This client was closed")
         try:
             if link is not None:
-                engine.abandon_all()
+                engine.cancel_all()
                 link.drain(time.monotonic() + self._options.close_seconds)
         finally:
             if engine.session is not None:
@@ -293,8 +276,8 @@ class SyncClient(SyncGroups):
     def _build(self, command: str | CommandSpec[Any, Any], args: Any, named: Any, **options: Any) -> Call:
         return build_call(self._engine, self._options, time.monotonic(), command, args, named, **options)
 
-    def _alone(self) -> _Alone:
-        return _Alone(self._lock)
+    def _alone(self) -> Alone:
+        return Alone(self._lock)
 
     def _submit(self, call: Call) -> None:
         self._look()
@@ -306,13 +289,6 @@ class SyncClient(SyncGroups):
         if self._link is not None:
             self._link.step(0.0)
             self._tend(self._link)
-
-    def _await(self, call: Call) -> None:
-        try:
-            self._run_until(lambda: call.done)
-        finally:
-            if not call.done:  # Ctrl-C, or an exception of a signal handler
-                self._engine.abandon(call)
 
     def _run_until(self, ready: Callable[[], bool], until: float = math.inf) -> None:
         """Move bytes and time until `ready`, or `until` by `time.monotonic`, or until there is nothing to wait for."""
@@ -335,7 +311,7 @@ class SyncClient(SyncGroups):
         if error is None:
             return
         options = self._options
-        again = options.reconnect and not final(error)
+        again = options.reconnect
         if self._engine.answered or link.lasted >= options.good_seconds or self._delays is None:
             self._delays = options.backoff.delays(options.random, time.monotonic)
         if self._engine.session is not None:
@@ -414,70 +390,3 @@ def _pid_of(sock: Any) -> int | None:
         return peer_credentials(sock).pid
     except OSError:  # the peer has gone already; the handshake will tell
         return None
-
-
-class _Alone:
-    """One thread at a time, and no second entry from a signal handler: both would tear what the first is doing."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self, lock: Any) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(False):
-            raise LocalProtocolError(
-                "This SyncClient is in use by another thread, or by what a signal interrupted: give each its own"
-            )
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.release()
-
-
-class SyncPipeline:
-    """Collects calls, sends them at the end of its block and waits for all answers."""
-
-    def __init__(self, client: SyncClient) -> None:
-        self._client = client
-        self._calls: list[Call] = []
-
-    def call(
-        self,
-        command: str | CommandSpec[Any, Any],
-        args: Any = None,
-        /,
-        *,
-        result: type[Any] | None = None,
-        timeout: float | Default | None = DEFAULT,
-        idempotent: bool | None = None,
-        idempotency_key: str | None = None,
-        **named: Any,
-    ) -> PipelinedCall:
-        """Add a call; arguments as in `Client.call`. The time limit runs from now on."""
-        call = self._client._build(command, args, named, timeout=timeout, idempotent=idempotent, key=idempotency_key)
-        self._calls.append(call)
-        return PipelinedCall(call, result_reader(command, result))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is not None or not self._calls:
-            return
-        client, engine = self._client, self._client._engine
-        with client._alone():
-            client._look()
-            try:
-                for call in self._calls:
-                    try:
-                        engine.submit(call, flush=False)
-                    except Exception as error:  # what one call's args cannot do is that call's error
-                        call.fail(error)
-                engine.flush()
-                client._run_until(lambda: all(call.done for call in self._calls))
-            finally:
-                for call in self._calls:
-                    if not call.done:
-                        engine.abandon(call)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,7 +12,11 @@ from poppo_ipc.commands._misfit import Misfit
 from poppo_ipc.commands._nodes import Node
 from poppo_ipc.commands._text import ANY_KEY, Complaint, Kind, Segment, clip, read_complaint
 
-__all__ = ["explain", "text_for"]
+__all__ = ["FAILURES", "explain", "text_for"]
+
+#: What `msgspec.convert` and the building after it raise for a value that does not fit. A ValidationError is not a
+#: ValueError in every release of msgspec.
+FAILURES: Final = (msgspec.ValidationError, ValueError, TypeError, RecursionError)
 
 #: Choices that an error lists; past these the schema is the place to look.
 _CHOICES = 12

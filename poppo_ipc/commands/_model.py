@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar, cast, overload
 import attrs
 import msgspec
 
-from poppo_ipc.commands._explain import explain, text_for
+from poppo_ipc.commands._explain import FAILURES, explain, text_for
 from poppo_ipc.commands._fields import Bound, FieldSet, fields_of_class
 from poppo_ipc.commands._misfit import Misfit
 from poppo_ipc.commands._nodes import Node, compile_node
@@ -91,7 +91,7 @@ def _decode(node: Node, value: Any) -> Any:
     try:
         decoded = _converter(node)(value, node.lax)
         return decoded if node.build is None else node.build(decoded)
-    except (ValueError, TypeError, RecursionError) as error:
+    except FAILURES as error:
         raise explain(error, node, value, strict=False) from None
 
 
@@ -147,7 +147,7 @@ def _bind_fields(fields: FieldSet, spread: Callable[[Any], Bound], *, free: bool
         except Misfit as misfit:
             misfit.text = text_for(node, misfit.path)
             raise misfit.as_invalid_args() from None
-        except (ValueError, TypeError, RecursionError) as error:
+        except FAILURES as error:
             raise explain(error, node, _object(args), strict=True).as_invalid_args() from None
 
     return bind

@@ -41,17 +41,16 @@ def run_eagerly(
         return result
     on_suspend()
     while True:
+        thrown: BaseException | None = None
         try:
             value = yield trap
         except BaseException as error:
-            try:
-                trap = run(coroutine.throw, error)
-            except StopIteration as stop:
-                result = stop.value
-                return result
-        else:
-            try:
-                trap = run(send, value)
-            except StopIteration as stop:
-                result = stop.value
-                return result
+            # Not thrown on from in here: what the handler raises later would get this as its context.
+            thrown = error
+        try:
+            trap = run(send, value) if thrown is None else run(coroutine.throw, thrown)
+        except StopIteration as stop:
+            result = stop.value
+            return result
+        finally:
+            del thrown

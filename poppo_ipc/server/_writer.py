@@ -24,7 +24,7 @@ class Writer:
     """
 
     __slots__ = (
-        "_full_since", "_nursery", "_on_lost", "_outbox", "_progress", "_progress_at", "_rest", "_stall",
+        "_crowded_since", "_ended", "_nursery", "_on_lost", "_outbox", "_progress", "_progress_at", "_rest", "_stall",
         "_stall_seconds", "_stream", "bytes_out", "lost",
     )  # fmt: skip
 
@@ -44,8 +44,9 @@ class Writer:
         self._rest: memoryview | None = None  # what a write left over; while it is set, a task writes
         self._progress: trio.Event | None = None
         self._progress_at = 0.0
-        self._full_since = math.inf
+        self._crowded_since = math.inf
         self._stall: trio.CancelScope | None = None
+        self._ended = False
         self.bytes_out = 0
         self.lost = False
 
@@ -56,7 +57,7 @@ class Writer:
 
     def flush(self) -> None:
         """Write what is queued, as far as that goes without waiting; a task sees to the rest."""
-        if self._rest is not None or self.lost or not self._outbox:
+        if self._rest is not None or self.lost or self._ended or not self._outbox:
             if self._rest is not None:
                 self._watch_stall()
             return
@@ -73,12 +74,20 @@ class Writer:
             self._watch_stall()
             self._nursery.start_soon(self._drain)
 
-    async def drained(self) -> None:
-        """Wait until all is written, or the client is lost."""
-        while self.busy and not self.lost:
+    async def end(self) -> None:
+        """Wait until all is written, and tell the client that no more comes. A second time it does nothing."""
+        while self.busy and not self.lost and not self._ended:
             self.flush()
             if self.busy and not self.lost:
                 await self._progressed()
+        if self.lost or self._ended:
+            return
+        # From here on nobody writes: a flush in the middle of the stream's own goodbye would be a second writer.
+        self._ended = True
+        try:
+            await self._stream.send_eof()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._lose("the connection broke")
 
     async def room(self) -> None:
         """Wait until the outbox is not full, or the client is lost."""
@@ -106,8 +115,8 @@ class Writer:
     def _wrote(self, size: int) -> None:
         self._outbox.wrote(size)
         self.bytes_out += size
-        if not self._outbox.full:
-            self._full_since = math.inf
+        if not self._outbox.crowded:
+            self._crowded_since = math.inf
         self._wake()
 
     def _lose(self, reason: str) -> None:
@@ -117,13 +126,13 @@ class Writer:
 
     def _watch_stall(self) -> None:
         """A full outbox starts the clock: from then, or from the last byte taken, whichever came later."""
-        if self._outbox.full and self._full_since == math.inf:
-            self._full_since = trio.current_time()
+        if self._outbox.crowded and self._crowded_since == math.inf:
+            self._crowded_since = trio.current_time()
             if self._stall is not None:
                 self._stall.deadline = self._stall_deadline()
 
     def _stall_deadline(self) -> float:
-        return max(self._full_since, self._progress_at) + self._stall_seconds
+        return max(self._crowded_since, self._progress_at) + self._stall_seconds
 
     async def _drain(self) -> None:
         try:
@@ -134,6 +143,10 @@ class Writer:
                 self._rest = memoryview(self._outbox.take()) if self._outbox else None
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             self._lose("the connection broke")
+        except BaseException:
+            # Cancelled in the middle of a frame: not another byte may follow.
+            self.stop()
+            raise
         finally:
             self._rest = None
             self._wake()
@@ -148,5 +161,6 @@ class Writer:
                 continue
             with trio.CancelScope(deadline=self._stall_deadline()) as self._stall:
                 await self._stream.wait_writable()
-            if self._stall.cancelled_caught and self._outbox.full:
+            if self._stall.cancelled_caught:
+                # Only a write makes room, and it moves the deadline: so the outbox has been full all the time.
                 self._lose("it took no byte of a full outbox")

@@ -91,7 +91,7 @@ def check_trusted(address: Address, peer: PeerCredentials, trusted_uids: Collect
 
     A server whose user the platform does not tell is not trusted.
     """
-    if trusted_uids is None or (peer.uid is not None and peer.uid in trusted_uids):
+    if trusted_uids is None or peer.uid in trusted_uids:
         return
     who = "a user that the system does not tell" if peer.uid is None else user_name(peer.uid)
     raise ConnectFailed(

@@ -61,7 +61,6 @@ class _Pipe:
 
     def close_reader(self) -> None:
         self.reader_gone = True
-        self.data.clear()
         self.readable.wake()
         self.writable.wake()
 

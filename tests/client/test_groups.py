@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import Any
 
@@ -52,10 +53,8 @@ def asked(groups: Any, recorder: Recorder) -> list[tuple[str, dict[str, Any]]]:
         args = [VALUES[each.annotation] for each in signature.parameters.values()]
         result = getattr(getattr(groups, group), name)(*args)
         if inspect.iscoroutine(result):
-            try:
+            with contextlib.suppress(StopIteration, TypeError):  # the recorder's None cannot be awaited
                 result.send(None)
-            except (StopIteration, TypeError):  # the recorder's None cannot be awaited
-                pass
     return recorder.asked
 
 

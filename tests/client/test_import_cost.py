@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,18 +26,24 @@ print(time.process_time())
 
 
 @pytest.mark.slow
-def test_one_call_in_a_cold_interpreter(path: str) -> None:
+def test_one_call_in_a_cold_interpreter(path: str, tmp_path: Path) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         await peer.respond(await peer.command("greet"), "hello")
         await peer.until_closed()
 
+    # With compiled files, as an installed package has them, whatever the environment of the tests says.
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
     def run(program: str) -> float:
-        done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+        command = [sys.executable, "-c", program, path]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         return float(done.stdout)
 
     bare = min(run("import time; print(time.process_time())") for _ in range(3))
-    with serving_in_thread(path, *[script] * 5):
+    with serving_in_thread(path, *[script] * 6):
+        run(PROGRAM)
         costs = [run(PROGRAM) - bare for _ in range(5)]
     # The least of five: the machine may be busy, the program is not cheaper than it is.
     assert min(costs) < 0.150, f"{min(costs) * 1000:.0f} ms of process time"

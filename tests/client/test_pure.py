@@ -70,6 +70,12 @@ def test_two_pings_without_an_answer_and_it_is_dead() -> None:
     ]
 
 
+def test_who_slept_gives_the_server_its_time_all_the_same() -> None:
+    heart = Heartbeat(15.0, now=0.0)
+    beats = [heart.beat(at) for at in (1000.0, 1000.1, 1015.0, 1015.1, 1029.9, 1030.0)]
+    assert beats == [Beat.PING, Beat.NOTHING, Beat.PING, Beat.NOTHING, Beat.NOTHING, Beat.DEAD]
+
+
 def test_any_byte_is_a_sign_of_life() -> None:
     heart = Heartbeat(15.0, now=0.0)
     assert heart.beat(15.0) is Beat.PING

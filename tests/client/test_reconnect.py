@@ -303,18 +303,22 @@ async def test_a_link_that_is_torn_in_a_frame() -> None:
         assert "middle of a frame" in str(seen[1].error)
 
 
-async def test_garbage_ends_the_session_and_is_final() -> None:
-    """A stream that lost its step cannot be trusted; a server that talks so will do so again."""
+async def test_what_spoilt_a_session_is_not_asked_again() -> None:
+    """An answer over the client's bound would come again, and again."""
 
     async def script(peer: Peer) -> None:
         await peer.settle()
-        await peer.recv(Command)
-        await peer.stream.send(b"garbage that is no frame")
+        first = await peer.recv(Command)
+        await peer.stream.send(peer.connection.respond(first.id, "x" * 5000))
         await peer.until_closed()
 
-    async with serving(script) as address, connect(address, backoff=QUICK) as client:
-        await failing_call(client, OutcomeUnknown)
-        assert client.state is ClientState.FAILED
+    async with (
+        serving(script, answering()) as address,
+        connect(address, backoff=QUICK, frame_bytes=2000) as client,
+    ):
+        error = await failing_call(client, OutcomeUnknown)
+        assert "2000 bytes" in str(error)
+        assert isinstance(await client.call("y"), str)
 
 
 async def test_the_server_says_why_it_ends_the_connection() -> None:

@@ -85,18 +85,18 @@ def test_calls(path: str) -> None:
 def test_an_original(path: str) -> None:
     async def script(peer: Original) -> None:
         await peer.welcome("sekrit")
-        await peer.send(type="event", event="a.b", data={"n": 1})
         command = await peer.recv()
-        await peer.send(type="event", event="a.b", data={"n": 2})
+        await peer.send(type="event", event="a.b", data={"n": 1})
         await peer.send(type="response", id=command["id"], success=True, result=1)
-        await peer.send(type="event", event="a.b", data={"n": 3})
+        await peer.send(type="event", event="b", data={"n": 2})
+        await peer.send(type="event", event="a.c", data={"n": 3})
         await peer.until_closed()
 
     with serving_in_thread(path, script, kind=Original), SyncClient(path, token="sekrit") as client:
         with client.subscribe("a.*") as events:
             assert client.call("x") == 1
-            got = [event.data["n"] for event in (next(events), next(events)) if not isinstance(event, Gap)]
-        assert got in ([1, 2], [2, 3])  # the first may have come before the subscription
+            got = [next(events), next(events)]
+        assert [getattr(event, "data", event) for event in got] == [{"n": 1}, {"n": 3}]
 
 
 @pytest.mark.parametrize("original", [False, True])
@@ -160,8 +160,8 @@ def test_a_mute_server_is_given_up(path: str) -> None:
     async def mute(peer: Peer) -> None:
         await peer.until_closed()
 
-    with serving_in_thread(path, mute), pytest.raises(ConnectionLost, match="handshake"):
-        SyncClient(path, handshake_seconds=0.05, initial=Backoff(start=0.2, total=0.01)).call("x")
+    with serving_in_thread(path, mute, mute), pytest.raises(ConnectionLost, match="handshake"):
+        SyncClient(path, handshake_seconds=0.05, initial=Backoff(start=0.001, attempts=1)).call("x")
 
 
 def test_time_is_kept(path: str) -> None:
@@ -176,7 +176,7 @@ def test_time_is_kept(path: str) -> None:
 
     with serving_in_thread(path, script), SyncClient(path, timeout_grace=0.02) as client:
         began = time.monotonic()
-        with pytest.raises(CallTimeout, match="within 0.05 s"):
+        with pytest.raises(CallTimeout, match=r"within 0\.05 s"):
             client.call("x", timeout=0.05)
         assert 0.07 <= time.monotonic() - began < 5
         with pytest.raises(CallTimeout, match="the server said so"):
@@ -190,7 +190,7 @@ def test_a_stream(path: str) -> None:
         assert command.credit == 4
         for n in range(4):
             await peer.send(peer.connection.item(command.id, n))
-        assert (await peer.recv(Credit)).credit == 2
+        assert [(await peer.recv(Credit)).credit for _ in range(2)] == [2, 2]
         await peer.send(peer.connection.item(command.id, 4), peer.connection.respond(command.id, "end"))
         greet = await peer.command("greet")
         await peer.send(peer.connection.item(greet.id, {"greetingText": "hi"}))

@@ -152,6 +152,8 @@ def test_the_type_may_stand_anywhere() -> None:
 
 @pytest.mark.parametrize("character", ["x", "日", "😀"])
 def test_an_id_has_up_to_128_characters(character: str) -> None:
+    assert MAX_ID_CHARS == 128
+
     def payload(kind: str, length: int) -> bytes:
         return json.dumps({"type": kind, "id": character * length, "command": "c", "credit": 1}).encode()
 
@@ -201,6 +203,23 @@ def test_unknown_types_are_named(codec: Codec, foreign: list[str]) -> None:
 def test_unknown_fields_are_ignored() -> None:
     payload = b'{"type":"ping","id":"1","x":[{"type":"auth"},null,"\\u65e5"],"timeoutMs":-1,"":0}'
     assert server_codec.decode(payload) == Ping(id="1")
+
+
+@pytest.mark.parametrize(
+    ("codec", "message"),
+    [
+        *((server_codec, message) for message in (Auth(id="1"), Command(id="1", command="c"), Cancel(id="1"))),
+        *((server_codec, message) for message in (Credit(id="1", credit=1), Ping(id="1"), Pong(id="1"))),
+        *((client_codec, message) for message in (Welcome(server=PeerInfo()), AuthSuccess(id="1"), Item(id="1"))),
+        *((client_codec, message) for message in (Response(id="1"), ErrorMessage(id="1", error="e"), Event(event="e"))),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_unknown_fields_of_every_message_are_ignored(codec: Codec, message: Message) -> None:
+    fields = json.loads(encode(message, LIMIT)[9:]) | {"tomorrow": {"x": [1, None]}, "": 0}
+    if "server" in fields:
+        fields["server"]["tomorrow"] = 1
+    assert codec.decode(json.dumps(fields).encode()) == message
 
 
 @given(st.binary(max_size=200))

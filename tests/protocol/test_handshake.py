@@ -232,6 +232,18 @@ def test_both_use_what_both_have(offered: tuple[str, ...], wanted: tuple[str, ..
     assert client.capabilities == server.capabilities == set(offered) & set(wanted)
 
 
+def test_what_the_client_wants_and_the_server_did_not_offer_is_not_used() -> None:
+    server = asking_server(capabilities=(PING, STREAM))
+    auth = take_auth(server, wire(type="auth", id="a", capabilities=[CANCEL, PING, "of tomorrow"]))
+    assert one(server.accept(auth, session_id="s"))["capabilities"] == [PING]
+    assert server.capabilities == {PING}
+    client = new_client()
+    client.receive_data(wire(type="welcome", authRequired=False, capabilities=[PING, STREAM]))
+    client.authenticate("a", None, capabilities=(PING, CANCEL))
+    client.receive_data(wire(type="auth-success", id="a", sessionId="s", capabilities=[PING, CANCEL, STREAM]))
+    assert client.capabilities == {PING}
+
+
 @pytest.mark.parametrize("wanted", [5, "cancel", {"cancel": 1}, None, True])
 def test_wishes_that_are_no_list_are_those_of_an_original(wanted: object) -> None:
     server = asking_server()

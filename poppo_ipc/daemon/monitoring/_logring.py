@@ -83,7 +83,7 @@ class LogRing:
         return line
 
     def tail(self, lines: int, level: int = 0, size: int | None = None) -> list[dict[str, Any]]:
-        """The last `lines` entries of this level and above, the oldest first; fewer where they are over `size` bytes."""
+        """The last `lines` entries of a level and above, the oldest first; fewer where they are over `size` bytes."""
         with self._lock:
             found = self._tail(lines, level, size)
         return [_decode(line) for line in found]
@@ -192,6 +192,7 @@ class Follower:
     async def __anext__(self) -> dict[str, Any]:
         """The next entry; waits for it. Cancelled, none is lost. Raises StopAsyncIteration after `end_following`."""
         while True:
+            await trio.lowlevel.checkpoint_if_cancelled()
             # Made before the look: a line that comes right after it wakes us.
             self._woken = trio.Event()
             entry = self._take()

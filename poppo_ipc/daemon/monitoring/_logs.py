@@ -29,6 +29,8 @@ _EXCEPTION_CHARACTERS: Final = 64 * 1024
 _FIELDS: Final = "poppo_fields"
 _OWN: Final = ("timestamp", "level", "logger", "message", "exception", "stack")
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", _FIELDS}
+#: What both kinds of logger take under the same name.
+_SAID_ALIKE: Final = ("exc_info", "stack_info", "stacklevel")
 _LOGGER: Final = "poppo_ipc.daemon.logs"
 
 
@@ -40,7 +42,7 @@ class DaemonLogs:
         """The last entries."""
         self.redactor = redactor
         """Masks secrets; `register` more of them at any time."""
-        self._writer = LogWriter(sinks, queued, self._tell_dropped)
+        self._writer = LogWriter(sinks, queued, self._dropped_line)
         self.handler: logging.Handler = _Intake(self)
         """Takes the records in."""
 
@@ -73,10 +75,17 @@ class DaemonLogs:
         line = self.ring.append(record.levelno, entry)
         self._writer.offer(WrittenLine(entry, line))
 
-    def _tell_dropped(self, dropped: int) -> None:
-        logging.getLogger(_LOGGER).warning(
-            "%d log lines were not written: the disk or the terminal is too slow", dropped, extra={"dropped": dropped}
+    def _dropped_line(self, dropped: int) -> WrittenLine:
+        record = logging.makeLogRecord(
+            {
+                "name": _LOGGER,
+                "levelno": logging.WARNING,
+                "msg": f"{dropped} log lines were not written: the disk or the terminal is too slow",
+                "dropped": dropped,
+            }
         )
+        entry = make_entry(record, self.redactor)
+        return WrittenLine(entry, self.ring.append(record.levelno, entry))
 
 
 class _Intake(logging.Handler):
@@ -207,5 +216,5 @@ def _configure_structlog() -> None:
 def _to_logging(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
     """The arguments for the standard logger: fields in one attribute, as they may be named like a record's own."""
     fields = dict(event_dict)
-    said = {name: fields.pop(name) for name in ("exc_info", "stack_info", "stacklevel") if name in fields}
+    said: dict[str, Any] = {name: fields.pop(name) for name in _SAID_ALIKE if name in fields}
     return (str(fields.pop("event", "")),), {**said, "extra": {_FIELDS: fields}}

@@ -108,13 +108,15 @@ class LogWriter:
     Args:
         sinks: where lines go.
         capacity: lines that may wait.
-        tell: called in the thread with how many lines were dropped, once there is room again.
+        notice: makes the line that tells how many lines were dropped, written once there is room again; called in
+            the thread.
     """
 
-    def __init__(self, sinks: Sequence[Sink], capacity: int, tell: Callable[[int], None]) -> None:
+    def __init__(self, sinks: Sequence[Sink], capacity: int, notice: Callable[[int], WrittenLine]) -> None:
         self._sinks = sinks
         self._queue: queue.Queue[WrittenLine | threading.Event | None] = queue.Queue(capacity)
-        self._tell = tell
+        self._calm = capacity // 2
+        self._notice = notice
         self._overflowed = 0
         self._failed = 0
         self._told = 0
@@ -163,14 +165,20 @@ class LogWriter:
                 item.set()
             else:
                 self._write(item)
-            if self._overflowed > self._told:
-                dropped, self._told = self._overflowed - self._told, self._overflowed
-                self._tell(dropped)
+            # Not while lines are still being dropped: one notice for all of them.
+            if self._queue.qsize() <= self._calm:
+                self._tell_dropped()
+        self._tell_dropped()
         for sink in self._sinks:
             try:
                 sink.close()
             except Exception:
                 self._failed += 1
+
+    def _tell_dropped(self) -> None:
+        dropped, self._told = self._overflowed - self._told, self._overflowed
+        if dropped:
+            self._write(self._notice(dropped))
 
     def _write(self, line: WrittenLine) -> None:
         for sink in self._sinks:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Set
 from datetime import date
 from enum import Enum
 from functools import lru_cache
+from itertools import pairwise
 from os import PathLike, fspath
 from typing import Any, Final
 
@@ -159,14 +160,14 @@ def _names_secret(key: str) -> str:
     words = [word.lower() for word in _KEY_WORD.findall(key[:256])]
     if not words or words[-1] in _ABOUT:
         return ""
-    if not _WORDS.isdisjoint(words) or not _PAIRS.isdisjoint(zip(words, words[1:], strict=False)):
+    if not _WORDS.isdisjoint(words) or not _PAIRS.isdisjoint(pairwise(words)):
         return "one"
     return "many" if any(word.endswith("s") and word[:-1] in _WORDS for word in words) else ""
 
 
 def _mask_value(found: re.Match[str]) -> str:
     value = found["value"]
-    if MASK.startswith(value) or value.startswith(MASK[1:-1]):
-        return found[0]  # masked already: `]` ended the match
+    if value == MASK[:-1]:
+        return found[0]  # masked already: its `]` ended the match
     quote = value[0] if value[0] in "\"'" else ""
     return f"{found['key']}{found['between']}{quote}{MASK}{quote}"

@@ -64,6 +64,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         result TEXT,
         error TEXT,
         retry_of TEXT,
+        submit_key TEXT UNIQUE,
         output_bytes INTEGER NOT NULL DEFAULT 0
     );
     CREATE INDEX tasks_by_status ON tasks (status, number);

@@ -1,4 +1,4 @@
-"""Function tasks, in the worker: find the function, call it, check its result. The standard library and msgspec only."""
+"""Function tasks, in the worker: find the function, call it, check its result. Standard library and msgspec only."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def _load_main(file: str) -> Any:
     if loaded is not None:
         return loaded
     spec = spec_from_loader(_MAIN, SourceFileLoader(_MAIN, file))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[_MAIN] = module
     try:

@@ -60,7 +60,8 @@ class Functions:
             raise DeclarationError(f"Task function {name!r} is a generator; return a list instead")
         module, qualname, file = _whereabouts(name, function)
         runs_on: Backend = backend if inspect.iscoroutinefunction(function) else "sync"
-        target = Target(module=module, qualname=qualname, file=file, backend=runs_on, whole=_takes_whole(name, function))
+        whole = _takes_whole(name, function)
+        target = Target(module=module, qualname=qualname, file=file, backend=runs_on, whole=whole)
         self._refs[name] = FunctionRef(name=name, target=target)
 
     def get(self, name: str) -> FunctionRef:
@@ -103,7 +104,7 @@ def _whereabouts(name: str, function: Callable[..., Any]) -> tuple[str, str, str
         return str(spec.name), qualname, None
     file = getattr(module, "__file__", None)
     if not file:
-        raise DeclarationError(f"Task function {name!r} was typed in, not loaded from a file: a worker cannot import it")
+        raise DeclarationError(f"Task function {name!r} was typed in, not loaded from a file: no worker can import it")
     return "__main__", qualname, os.path.abspath(file)
 
 

@@ -20,7 +20,7 @@ from poppo_ipc.daemon.workers import _messages as messages
 from poppo_ipc.daemon.workers._call import Result, call_function
 from poppo_ipc.daemon.workers._context import TaskContext, set_current
 from poppo_ipc.daemon.workers._output import flush_all, install
-from poppo_ipc.daemon.workers._platform import sweep_children, tie_to_parent
+from poppo_ipc.daemon.workers._platform import restore_signals, sweep_children, tie_to_parent
 
 _RECEIVE_BYTES: Final = 65536
 
@@ -77,12 +77,12 @@ class _Worker:
         """Take jobs until told to go. Ends this process at once where the daemon has gone."""
         faulthandler.enable()
         install()
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        restore_signals()
         self._set_handlers()
         setup = self._channel.receive()
         if not isinstance(setup, messages.Setup):
             os._exit(1)
-        sys.path[:] = setup.path
+        sys.path[:] = setup.path or sys.path
         os.environ.pop("PYTHONPATH", None)
         if setup.pythonpath is not None:
             os.environ["PYTHONPATH"] = setup.pythonpath

@@ -40,7 +40,7 @@ class Setup(msgspec.Struct, tag="setup"):
     """The first message: how the worker's interpreter is to look like the daemon's."""
 
     path: list[str]
-    """`sys.path` of the daemon."""
+    """`sys.path` of the daemon; empty for an interpreter that is not the daemon's."""
     pythonpath: str | None
     """`PYTHONPATH` of the daemon: the worker was started with another one."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import sys
 import time
-from typing import Final, cast
+from typing import Final
 
 from poppo_ipc.daemon.workers._platform import pipe_level
 
@@ -32,8 +32,8 @@ class _Stream(io.TextIOWrapper):
     """One of the two. Before it takes the turn, what the other has written must have been read."""
 
     def __init__(self, fd: int, turns: _Turns) -> None:
-        raw = cast("io.BufferedWriter", open(fd, "wb", closefd=False))  # noqa: SIM115: closed with the process
-        super().__init__(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        raw = io.FileIO(fd, "w", closefd=False)
+        super().__init__(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
         self._turns = turns
         self._fd = fd
 

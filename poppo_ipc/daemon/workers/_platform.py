@@ -10,17 +10,23 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from poppo_ipc.errors import Unavailable
+
+if TYPE_CHECKING:
+    import psutil
 
 __all__ = [
     "Guardian",
     "check_supported",
     "exit_text",
     "kill_group",
+    "kill_strays",
     "open_exit_handle",
     "pipe_level",
+    "restore_signals",
     "signal_tree",
     "sweep_children",
     "tie_to_parent",
@@ -41,7 +47,11 @@ _GUARDIAN_SCRIPT: Final = 'read -r line || kill -s KILL -- "-$1"'
 def check_supported() -> None:
     """Raise Unavailable where worker processes cannot be run."""
     if sys.platform == "win32":
-        raise Unavailable("Worker processes need a Unix system in this release: Linux or macOS")
+        raise _unsupported()
+
+
+def _unsupported() -> Unavailable:
+    return Unavailable("Worker processes need a Unix system in this release: Linux or macOS")
 
 
 # -- in the worker ----------------------------------------------------------------------------------------------
@@ -52,14 +62,16 @@ def tie_to_parent(parent: int) -> bool:
 
     True where both were done (Linux). Raises SystemExit where the parent is dead already.
     """
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        raise _unsupported()
     tied = False
     if sys.platform == "linux":
         import ctypes
 
         libc = ctypes.CDLL(None, use_errno=True)
-        tied = libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0
-        tied = libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0 and tied
+        dies: int = libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        adopts: int = libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        tied = dies == 0 and adopts == 0
     # It may have died between the fork and the call above, and would then send no signal any more.
     if os.getppid() != parent:
         raise SystemExit(0)
@@ -71,7 +83,8 @@ def sweep_children(adopts_orphans: bool) -> bool:
 
     One system call where there is nothing, on a system where orphans come to this process (`adopts_orphans`).
     """
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        raise _unsupported()
     deadline = 0.0
     while True:
         try:
@@ -95,17 +108,16 @@ def _kill_leftovers() -> None:
     import psutil
 
     for process in (*psutil.Process().children(recursive=True), *_group_members()):
-        try:
+        with suppress(psutil.Error):  # gone, or no longer ours
             process.kill()
-        except psutil.Error:
-            continue  # gone, or no longer ours
 
 
-def _group_members() -> list[Any]:
+def _group_members() -> list[psutil.Process]:
     """The other processes of this process's group, for a system where orphans go elsewhere."""
     import psutil
 
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        raise _unsupported()
     own = os.getpid()
     members = []
     for process in psutil.process_iter():
@@ -117,9 +129,17 @@ def _group_members() -> list[Any]:
     return members
 
 
+def restore_signals() -> None:
+    """Unblock all signals: which are blocked is inherited from the daemon."""
+    if sys.platform == "win32":
+        raise _unsupported()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def pipe_level(fd: int) -> int:
     """Bytes in a pipe that nobody has read yet, asked from its writing end; 0 where that cannot be told."""
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        raise _unsupported()
     import fcntl
     import struct
     import termios
@@ -135,38 +155,47 @@ def pipe_level(fd: int) -> int:
 
 def kill_group(leader: int) -> None:
     """SIGKILL the whole group of `leader`, which must not be reaped yet: its number could be another's by then."""
-    assert sys.platform != "win32"
-    try:
+    if sys.platform == "win32":
+        raise _unsupported()
+    with suppress(ProcessLookupError, PermissionError):  # nothing but zombies: macOS calls that "not permitted"
         os.killpg(leader, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return  # nothing but zombies: macOS says "not permitted" to that
 
 
-def signal_tree(leader: int, number: int) -> None:
-    """Send a signal to the group of `leader` and to those of its descendants that have left the group.
+def signal_tree(leader: int, *, kill: bool) -> list[psutil.Process]:
+    """SIGTERM, or SIGKILL, to the group of `leader` and to those of its descendants that have left the group.
 
-    `leader` must not be reaped yet. Looks at each process of the system: some milliseconds.
+    `leader` must not be reaped yet. Returns the latter, for `kill_strays`. Looks at each process of the system: some
+    milliseconds.
     """
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        raise _unsupported()
     import psutil
 
     try:
         strays = [child for child in psutil.Process(leader).children(recursive=True) if _group_of(child.pid) != leader]
     except psutil.Error:
         strays = []
-    try:
+    number = signal.SIGKILL if kill else signal.SIGTERM
+    with suppress(ProcessLookupError, PermissionError):  # nothing but zombies: macOS calls that "not permitted"
         os.killpg(leader, number)
-    except (ProcessLookupError, PermissionError):
-        pass
     for stray in strays:
-        try:
+        with suppress(psutil.Error):  # gone, or it has become another user's
             stray.send_signal(number)
-        except psutil.Error:
-            continue  # gone, or it has become another user's
+    return strays
+
+
+def kill_strays(strays: list[psutil.Process]) -> None:
+    """SIGKILL these, where they are still the same processes."""
+    import psutil
+
+    for stray in strays:
+        with suppress(psutil.Error):
+            stray.kill()
 
 
 def _group_of(pid: int) -> int:
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        raise _unsupported()
     try:
         return os.getpgid(pid)
     except OSError:
@@ -254,10 +283,8 @@ class Guardian:
         stdin = self._shell.stdin
         assert stdin is not None
         if not stdin.closed:
-            try:
+            with suppress(BrokenPipeError):  # somebody killed it
                 stdin.write(b"\n")
-            except BrokenPipeError:
-                pass  # somebody killed it
             stdin.close()
 
     async def reap(self) -> None:
@@ -265,6 +292,10 @@ class Guardian:
         if self._shell.returncode is None:
             await wait_exit(self._shell.pid, self._handle)
             self._shell.wait()
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor of `reap` back, whether it came to its end or not."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1

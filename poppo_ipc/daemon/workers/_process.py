@@ -108,6 +108,9 @@ class WorkerProcess:
 
         Cancelled half-way, the worker cannot be used any more.
         """
+        if self.exited.is_set():
+            self.order_unread = True
+            return
         view = memoryview(messages.frame(data))
         while view:
             try:
@@ -164,14 +167,16 @@ class WorkerProcess:
     # -- output -------------------------------------------------------------------------------------------------
 
     async def pump(self, stream: StreamName, take: Callable[[StreamName, bytes], None]) -> None:
-        """Give all that comes out of one pipe to `take`, until its end."""
+        """Give all that comes out of one pipe to `take`, until its end or that of the process."""
         fd = self._pipes[stream]
         while True:
-            await trio.lowlevel.wait_readable(fd)
             try:
+                await trio.lowlevel.wait_readable(fd)
                 data = os.read(fd, _READ_BYTES)
             except BlockingIOError:
-                continue
+                continue  # `drain` was faster
+            except trio.ClosedResourceError:
+                return
             if not data:
                 return
             take(stream, data)
@@ -193,56 +198,72 @@ class WorkerProcess:
     # -- the end ------------------------------------------------------------------------------------------------
 
     async def watch(self) -> None:
-        """Wait for the process to exit; then kill what is left of its group, set `exited` and wake `receive`."""
-        await platform.wait_exit(self.pid, self._handle)
-        if self.returncode is None:
-            platform.kill_group(self.pid)
+        """Wait for the process to exit; then kill what is left of its group, set `exited` and wake `receive`.
+
+        Shielded: whoever ends the process waits for this to see it. Ends with `aclose` at the latest.
+        """
+        try:
+            with trio.CancelScope(shield=True):
+                await platform.wait_exit(self.pid, self._handle)
+        except trio.ClosedResourceError:
+            return
+        # Its number is not given to another process before it is reaped, so the group is still its own.
+        platform.kill_group(self.pid)
         self.exited.set()
-        # A fork of the worker may hold the other end open: do not wait for its end.
+        # A fork of the worker may hold the other end of the socket open: do not wait for its end.
         trio.lowlevel.notify_closing(self._socket)
 
-    def signal_all(self, number: int) -> None:
-        """Signal the worker, its group and its other descendants, unless it has gone."""
-        if self.returncode is None and not self.exited.is_set():
-            platform.signal_tree(self.pid, number)
+    async def terminate(self, grace: float) -> None:
+        """SIGTERM to all of its processes, SIGKILL after `grace` seconds, and wait until they are gone.
 
-    async def reap(self) -> None:
-        """Wait for the process, which must be dying, and its guardian. Shielded, for 5 s at most; idempotent."""
+        Cancelled, it leaves the process dying or to be killed.
+        """
+        if not self.exited.is_set():
+            strays = platform.signal_tree(self.pid, kill=False)
+            with trio.move_on_after(grace):
+                await self.exited.wait()
+            platform.kill_strays(strays)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """SIGKILL to all of its processes that still run, and reap. Shielded, for 5 s at most; idempotent."""
+        if self.returncode is not None:
+            return
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _REAP_SECONDS):
-            if self.returncode is None:
-                await platform.wait_exit(self.pid, self._handle)
-                # Its number is not given to another process before it is reaped, so the group is still its own.
-                platform.kill_group(self.pid)
-                self._guardian.release()
-                self._popen.wait()
+            if not self.exited.is_set():
+                platform.signal_tree(self.pid, kill=True)
+                await self.exited.wait()
+            self._guardian.release()
+            self._popen.wait()
             await self._guardian.reap()
 
     async def aclose(self) -> None:
-        """Kill whatever still runs, and give everything back. Shielded, for 5 s at most; idempotent."""
+        """Kill whatever still runs, and give everything back. Shielded, for 5 s at most; idempotent.
+
+        `watch` must be running, or have ended.
+        """
         if self._closed:
             return
         self._closed = True
         try:
-            if self.returncode is None:
-                self.signal_all(platform.SIGKILL)
-                await self.reap()
+            await self.kill()
             if self.returncode is None:
                 # Its guardian stays, and kills it again when the daemon ends.
                 logger.error("worker process %d cannot be killed", self.pid)
         finally:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
-            for fd in self._pipes.values():
-                trio.lowlevel.notify_closing(fd)
-                os.close(fd)
-            if self._handle >= 0:
-                os.close(self._handle)
-                self._handle = -1
+            for fd in (*self._pipes.values(), self._handle):
+                if fd >= 0:
+                    trio.lowlevel.notify_closing(fd)
+                    os.close(fd)
+            self._guardian.close()
 
 
-def encoded_setup() -> bytes:
-    """The message that makes a worker's interpreter look like this one."""
-    return messages.encode(messages.Setup(path=list(sys.path), pythonpath=os.environ.get("PYTHONPATH")))
+def encoded_setup(python: str) -> bytes:
+    """The message that makes a worker's interpreter look like this one; another `python` keeps its own path."""
+    path = list(sys.path) if python == sys.executable else []
+    return messages.encode(messages.Setup(path=path, pythonpath=os.environ.get("PYTHONPATH")))
 
 
 def _environment() -> dict[str, str]:

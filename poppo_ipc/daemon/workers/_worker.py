@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -45,7 +44,11 @@ _BYE: Final = messages.encode(messages.Bye())
 _ERRORS: Final = {
     Ending.CANCELLED: "cancelled",
     Ending.INTERRUPTED: "stopped, as the daemon stops",
+    Ending.TIMED_OUT: "timed out",
 }
+
+#: The ending of a job, its result and its error.
+_Ended = tuple[Ending, Any, str | None]
 
 
 @frozen(kw_only=True)
@@ -80,6 +83,7 @@ class Worker:
         self._usage: Usage | None = None
         self._born = trio.current_time()
         self._retiring = False
+        self._doomed = False
         self._waiting: trio.CancelScope | None = None
         self._attending: trio.CancelScope | None = None
         self._stop: Ending | None = None
@@ -120,6 +124,11 @@ class Worker:
             self._attending.cancel()
         return self._stop is ending
 
+    def interrupt(self) -> None:
+        """Stop the job that runs as interrupted, and the one that is about to begin."""
+        self._doomed = True
+        self.stop_job(Ending.INTERRUPTED)
+
     def info(self) -> WorkerInfo:
         """How it is now. Takes some milliseconds."""
         memory, cpu = self._usage.sample() if self._usage is not None else (0, 0.0)
@@ -153,22 +162,27 @@ class Worker:
         added = False
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(process.watch)
+                nursery.start_soon(self._watch, process)
                 for stream in STREAMS:
                     nursery.start_soon(process.pump, stream, self._take)
-                if await self._greet(process):
-                    added = True
-                    await self._store("worker added", self._shared.events.worker_added, self.id)
-                    await self._serve(process)
-                nursery.cancel_scope.cancel()
+                try:
+                    if await self._greet(process):
+                        added = True
+                        await self._store("worker's start", self._shared.events.worker_added, self.id)
+                        await self._serve(process)
+                finally:
+                    self.state = "stopping"
+                    await process.aclose()
+                    nursery.cancel_scope.cancel()
         finally:
-            self.state = "stopping"
-            await process.aclose()
-            if self.unbidden:
-                self.reason = self.reason or process.exit_text
+            self.reason = self.reason or (process.exit_text if self.unbidden else "the daemon stops")
             if added:
-                reason = self.reason or "the daemon stops"
-                await self._store("worker removed", self._shared.events.worker_removed, self.id, reason)
+                await self._store("worker's end", self._shared.events.worker_removed, self.id, self.reason)
+
+    async def _watch(self, process: WorkerProcess) -> None:
+        await process.watch()
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     async def _greet(self, process: WorkerProcess) -> bool:
         """See the new process up; False where it does not come up, or is not wanted any more."""
@@ -176,19 +190,20 @@ class Worker:
             return False
         hello = None
         with trio.move_on_after(self._shared.options.start_timeout) as self._waiting:
-            await process.send(encoded_setup())
+            await process.send(encoded_setup(self._shared.options.python))
             hello = await process.receive()
-        late = self._waiting.cancelled_caught
+        late = self._waiting.cancelled_caught and not process.exited.is_set()
         self._waiting = None
+        if self._retiring:
+            return False
         if isinstance(hello, messages.Hello):
             return True
-        if not self._retiring:
-            self.unbidden = True
-            if late:
-                self.reason = f"did not start within {self._shared.options.start_timeout:g} s"
-            else:
-                await process.reap()
-            process.drain(self._take)
+        self.unbidden = True
+        await process.kill()
+        process.drain(self._take)
+        how = f"did not start within {self._shared.options.start_timeout:g} s" if late else process.exit_text
+        last = self._tail.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        self.reason = f"{how}: {last}" if last else how
         return False
 
     async def _serve(self, process: WorkerProcess) -> None:
@@ -198,7 +213,8 @@ class Worker:
                 self.unbidden = True
                 return
             self.state = "idle"
-            self._shared.on_change()
+            if not self._completed:
+                self._shared.on_change()
             job = None
             with trio.CancelScope() as self._waiting:
                 job = await self._shared.source.next_job(self.id)
@@ -216,22 +232,26 @@ class Worker:
         """Run one job and have its outcome stored, whatever happens."""
         self.job, self.state, self.had_job = job, "busy", True
         begun = trio.current_time()
-        ending, result, error = Ending.INTERRUPTED, None, _ERRORS[Ending.INTERRUPTED]
+        ended = None
         try:
-            ending, result, error = await self._attend(process, job)
+            ended = await self._attend(process, job)
         finally:
-            if ending is Ending.INTERRUPTED:
-                # Before it is run again, nothing of it may run here.
-                await process.aclose()
-            self._stop = None
-            self.job = None
+            if ended is None:
+                # Cancelled from outside. Before it may run again, nothing of it may run here.
+                await process.kill()
+                process.drain(self._take)
+                ended = _stopped(self._stop or Ending.INTERRUPTED)
+            ending, result, error = ended
+            self._attending = self._stop = self.job = None
             self._completed += 1
             outcome = JobOutcome(ending=ending, result=result, error=error, duration=trio.current_time() - begun)
             await self._store("outcome", self._shared.source.job_ended, job, self.id, outcome)
-        self._look_for_retirement()
+        self._look_whether_to_go(process)
 
-    async def _attend(self, process: WorkerProcess, job: Job) -> tuple[Ending, Any, str | None]:
-        """Hand the job over and wait for its end. Until this returns, what the process prints is the job's."""
+    async def _attend(self, process: WorkerProcess, job: Job) -> _Ended:
+        """Hand the job over and wait for its end. What the process prints until this returns is the job's."""
+        if self._doomed:
+            return _stopped(Ending.INTERRUPTED)
         try:
             order = self._encode(job)
         except NotFound as error:
@@ -246,13 +266,72 @@ class Worker:
                 self._attending.deadline = trio.current_time() + job.timeout
             await process.send(order)
             answer = await process.receive()
+        if self._attending.cancelled_caught and self._stop is None:
+            self._stop = Ending.TIMED_OUT
         self._attending = None
-        if isinstance(answer, messages.Done) and self._stop is None:
+        if isinstance(answer, messages.Done):
             process.drain(self._take)
-            return self._read(answer)
-        if answer is None and not process.exited.is_set() and not self._cut_short(job):
-            with trio.move_on_after(_EXIT_SECONDS):
-                await process.exited.wait()
-        ...
+            if self._stop is not None:
+                # Asked for in the moment of its end: said is said, but there is nothing left to stop.
+                return _stopped(self._stop)
+            if answer.retire is not None and not self._retiring:
+                self.retire(answer.retire, surplus=False)
+            result = msgspec.json.decode(answer.result)
+            return (Ending.COMPLETED, result, None) if answer.ok else (Ending.FAILED, result, answer.error)
+        if self._stop is not None:
+            await process.terminate(self._shared.options.kill_grace)
+            process.drain(self._take)
+            return _stopped(self._stop, job)
+        return await self._find_dead(process)
 
-    def _look_for_retirement(self) -> None: ...
+    async def _find_dead(self, process: WorkerProcess) -> _Ended:
+        """How a job ended whose worker said nothing more."""
+        with trio.move_on_after(_EXIT_SECONDS):
+            await process.exited.wait()
+        alive = not process.exited.is_set()
+        await process.kill()
+        process.drain(self._take)
+        self.unbidden = True
+        if process.order_unread:
+            return Ending.INTERRUPTED, None, f"worker {process.exit_text} before it began the task"
+        how = "closed the daemon's descriptors" if alive else process.exit_text
+        return Ending.CRASHED, None, f"worker {how} in the middle of the task"
+
+    def _encode(self, job: Job) -> bytes:
+        target = None if job.type == COMMAND else self._shared.functions.get(job.type).target
+        payload = msgspec.Raw(messages.encode(job.payload))
+        return messages.encode(messages.JobOrder(job.task_id, job.attempt, payload, target, job.cwd))
+
+    def _take(self, stream: StreamName, data: bytes) -> None:
+        """Take what the process printed, for the job that runs."""
+        if self.job is not None:
+            self._shared.source.job_output(self.job, stream, data)
+        else:
+            self._tail = (self._tail + data)[-_TAIL_BYTES:]
+
+    def _look_whether_to_go(self, process: WorkerProcess) -> None:
+        """After a job: begin to leave where the process is gone or due for replacement."""
+        options = self._shared.options
+        if self._retiring:
+            return
+        if process.exited.is_set():
+            self.retire(process.exit_text if self.unbidden else "stopped with its task", surplus=False)
+        elif options.max_tasks is not None and self._completed >= options.max_tasks:
+            self.retire(f"recycled after {self._completed} tasks", surplus=False)
+        elif options.max_bytes is not None and self._usage is not None:
+            resident = self._usage.resident()
+            if resident > options.max_bytes:
+                self.retire(f"recycled at {resident} bytes", surplus=False)
+
+    async def _store(self, what: str, store: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Have something stored, shielded, for 30 s at most: it has happened, whatever is cancelled meanwhile."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _STORE_SECONDS) as scope:
+            await store(*args)
+        if scope.cancelled_caught:
+            logger.error("worker %s: its %s was not stored within %g s", self.id, what, _STORE_SECONDS)
+
+
+def _stopped(ending: Ending, job: Job | None = None) -> _Ended:
+    if ending is Ending.TIMED_OUT and job is not None:
+        return ending, None, f"timed out after {job.timeout:g} s"
+    return ending, None, _ERRORS[ending]

@@ -1,0 +1,21 @@
+"""After each test: no process is left, no zombie, and no descriptor."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from .kit import open_descriptors
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    before = open_descriptors()
+    yield
+    left = psutil.Process().children(recursive=True)
+    assert left == [], "processes were left"
+    gc.collect()
+    assert open_descriptors() - before == set(), "descriptors were left"

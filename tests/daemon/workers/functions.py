@@ -1,0 +1,223 @@
+"""Task functions that the tests run in workers. `hang` and its kin say `ready` when they have begun."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from poppo_ipc.daemon.workers import current_task
+
+_held: list[bytearray] = []
+
+
+def noop() -> None:
+    """Nothing."""
+
+
+def add(a: int, b: int = 1) -> int:
+    return a + b
+
+
+def echo(payload: Any) -> Any:
+    return payload
+
+
+def size_of(options: dict[str, Any]) -> int:
+    return len(options)
+
+
+async def trio_sum(numbers: list[int]) -> int:
+    import trio
+
+    total = 0
+    async with trio.open_nursery() as nursery:
+        for number in numbers:
+            nursery.start_soon(trio.lowlevel.checkpoint)
+            total += number
+    return total
+
+
+async def asyncio_sum(numbers: list[int]) -> int:
+    import asyncio
+
+    return sum(await asyncio.gather(*(asyncio.sleep(0, number) for number in numbers)))
+
+
+def context() -> list[Any]:
+    task = current_task()
+    return [task.task_id, task.attempt]
+
+
+def modules() -> list[str]:
+    return sorted(sys.modules)
+
+
+def fail(text: str) -> None:
+    raise RuntimeError(text)
+
+
+def leave(code: int) -> None:
+    sys.exit(code)
+
+
+def no_json(kind: str) -> Any:
+    loop: list[Any] = []
+    loop.append(loop)
+    values: dict[str, Any] = {
+        "set": {"a": [1, {2}]}, "nan": [float("nan")], "key": {1: 2}, "loop": loop, "text": "\ud800",
+        "big": "x" * (17 << 20),
+    }  # fmt: skip
+    return values[kind]
+
+
+def turns(count: int) -> None:
+    for number in range(count):
+        print("out", number)
+        print("err", number, file=sys.stderr)
+
+
+def children_print() -> None:
+    print("one")
+    subprocess.run(["echo", "two"], check=True)
+    os.write(1, b"three\n")
+    print("four", end="")
+
+
+def closes_stdout() -> None:
+    print("before")
+    sys.stdout.close()
+
+
+def flood(size: int) -> None:
+    piece = "x" * 4095 + "\n"
+    for _ in range(size // 4096):
+        sys.stdout.write(piece)
+        os.write(2, piece.encode())
+
+
+def segfault() -> None:
+    print("on the way", flush=True)
+    ctypes.string_at(0)
+
+
+def exit_now(code: int) -> None:
+    print("last words", end="", flush=True)
+    os._exit(code)
+
+
+def kill_self() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang() -> None:
+    print("ready")
+    while True:
+        time.sleep(60)
+
+
+def spin() -> None:
+    print("ready")
+    while True:
+        pass
+
+
+def tidy() -> None:
+    try:
+        hang()
+    finally:
+        print("tidied")
+
+
+async def trio_hang() -> None:
+    import trio
+
+    try:
+        print("ready")
+        await trio.sleep_forever()
+    finally:
+        print("tidied")
+
+
+def stubborn() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    hang()
+
+
+def gate(path: str) -> str:
+    """Wait until somebody opens the pipe for writing and closes it."""
+    print("ready")
+    with open(path) as pipe:
+        return pipe.read()
+
+
+_FAMILY = """
+sh -c 'trap "" TERM; echo 1 $$; exec sleep 1000' &
+(sh -c 'echo 2 $$; exec sleep 1000' &)
+setsid sh -c 'trap "" TERM; echo 3 $$; exec sleep 1000' &
+"""
+
+
+def family(then: str) -> list[int]:
+    """Leave a shell, its child that ignores SIGTERM, an orphan, and one in a session of its own; say their numbers."""
+    process = subprocess.Popen(["sh", "-c", _FAMILY + "wait"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = sorted(process.stdout.readline().split() for _ in range(3))
+    pids = [process.pid, *(int(pid) for _, pid in said)]
+    print("pids", *pids)
+    if then == "hang":
+        hang()
+    elif then == "stubborn":
+        stubborn()
+    elif then == "crash":
+        os._exit(7)
+    elif then == "free":
+        # As if the system had no such thing as a parent's death signal.
+        ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+        hang()
+    return pids
+
+
+def noisy_child() -> None:
+    """Leave a child that prints for ever."""
+    subprocess.Popen(["sh", "-c", "while :; do echo noise; done"])
+    print("begun")
+
+
+def fork_back() -> int:
+    """Fork, and let the child come back into the worker's code."""
+    os.fork()
+    return os.getpid()
+
+
+def fork_hold() -> None:
+    """Leave a fork that holds every descriptor of the worker open, and die."""
+    if os.fork() == 0:
+        os.setsid()
+        print("pids", os.getpid(), flush=True)
+        time.sleep(1000)
+    time.sleep(0)
+    while True:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def close_all() -> None:
+    os.closerange(3, 256)
+    hang()
+
+
+def grow(size: int) -> None:
+    _held.append(bytearray(b"x" * size))
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+def ignore_signals() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,48 @@
+"""What the tests of streams share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from poppo_ipc.transport import Stream
+
+Pair = tuple[Stream, Stream]
+
+
+async def exactly(stream: Stream, count: int) -> bytes:
+    got = bytearray()
+    while len(got) < count:
+        got += await stream.receive(count - len(got))
+    return bytes(got)
+
+
+async def drain(stream: Stream) -> None:
+    while stream.receive_nowait():
+        pass
+
+
+async def raises(error: type[Exception], call: Callable[..., Awaitable[object]], *args: object) -> None:
+    with pytest.raises(error):
+        await call(*args)
+
+
+ASYNC_CALLS = [
+    pytest.param(lambda s: s.receive(), id="receive"),
+    pytest.param(lambda s: s.wait_readable(), id="wait_readable"),
+    pytest.param(lambda s: s.send(b"x"), id="send"),
+    pytest.param(lambda s: s.send(b""), id="send-nothing"),
+    pytest.param(lambda s: s.wait_writable(), id="wait_writable"),
+    pytest.param(lambda s: s.send_eof(), id="send_eof"),
+]
+RECEIVING = ASYNC_CALLS[:2]
+SENDING = [ASYNC_CALLS[2], ASYNC_CALLS[4]]
+roomy = pytest.mark.parametrize("pair", ["unix", "memory", "memory-listener"], indirect=True)
+Call = Callable[[Stream], Coroutine[Any, Any, object]]
+
+
+def tiny(stream: Stream) -> bool:
+    pipe = getattr(stream, "_out", None)
+    return pipe is not None and pipe.capacity == 1
