@@ -190,8 +190,11 @@ def _from_file(path: Path, problems: list[ConfigProblem]) -> Iterator[tuple[str,
         source = str(path) if line is None else f"{path}:{line}"
         if key in keys():
             yield key, _Given(value, source, directory=path.absolute().parent)
+        elif key in SECTIONS:
+            problems.append(ConfigProblem(key, f"expected a table of settings, got {_short(value)}", source))
         else:
-            problems.append(ConfigProblem(key, f"there is no such setting{hint(key, keys())}", source))
+            meant = hint(key, (*SECTIONS, *keys()))
+            problems.append(ConfigProblem(key, f"there is no such setting{meant}", source))
 
 
 def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -238,7 +241,7 @@ def _from_flags(flags: Mapping[str, Any], problems: list[ConfigProblem]) -> Iter
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else text[:59] + "…"
 
 

@@ -36,6 +36,7 @@ from poppo_ipc.protocol._messages import (
     Cancel,
     Command,
     Credit,
+    ErrorMessage,
     Item,
     Message,
     PeerInfo,
@@ -74,6 +75,7 @@ class ServerConnection(Connection):
         self._offered = [each for each in capabilities if each != CHALLENGE or self.nonce]
         self._auth_tries = auth_tries
         self._authenticated = False
+        self._let_in = False
         self._pending_auth: Auth | None = None
         self._server = PeerInfo(name=name, version=version)
 
@@ -165,6 +167,12 @@ class ServerConnection(Connection):
         except FrameTooLarge:
             return None
 
+    def _allowed(self, sender: Role, message: Message) -> bool:
+        # CLOSING follows every state; a client that was never let in hears no more than why.
+        if self.state is State.CLOSING and not self._let_in and type(message) is not ErrorMessage:
+            return False
+        return super()._allowed(sender, message)
+
     # -- sending ------------------------------------------------------------------------------------------------
 
     def welcome(self) -> bytearray:
@@ -176,7 +184,9 @@ class ServerConnection(Connection):
             max_frame_bytes=self._frame_bytes,
             nonce=self.nonce or UNSET,
         )
-        return self.send(message)
+        data = self.send(message)
+        self._let_in = not self.auth_required
+        return data
 
     def accept(
         self,
@@ -212,7 +222,7 @@ class ServerConnection(Connection):
         self.capabilities = capabilities
         self._paused = False
         self._pending_auth = None
-        self._authenticated = True
+        self._authenticated = self._let_in = True
         # Without authentication any further `auth` is accepted too, and pauses again.
         self._settled = self.auth_required
         return data

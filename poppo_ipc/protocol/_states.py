@@ -83,7 +83,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Role, Row]]] = {
         Role.CLIENT: {Auth: _STAY, Command: _STAY, Cancel: _STAY, Credit: _STAY, Ping: _STAY, Pong: _STAY},
     },
     State.CLOSING: {
-        Role.SERVER: {Response: _STAY, Item: _STAY, ErrorMessage: _STAY, Event: _STAY},
+        Role.SERVER: {Response: _STAY, Item: _STAY, ErrorMessage: _STAY, Event: _STAY, Pong: _STAY},
         Role.CLIENT: {},
     },
     State.CLOSED: {Role.SERVER: {}, Role.CLIENT: {}},

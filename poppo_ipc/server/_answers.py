@@ -17,6 +17,7 @@ __all__ = ["Answers", "KeyedRun", "Outcome"]
 
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 _SHORT: Final = 64
+_OVERHEAD: Final = 200
 
 
 @frozen(eq=False)
@@ -25,11 +26,15 @@ class Outcome:
 
     result: bytes | None
     error: CommandError | None
+    size: int = field(init=False)
+    """Bytes, roughly, that keeping it costs."""
 
-    @property
-    def size(self) -> int:
-        """Bytes, roughly, that keeping it costs."""
-        return len(self.result or b"") + 200
+    @size.default
+    def _measure(self) -> int:
+        size = _OVERHEAD + len(self.result or b"")
+        if self.error is not None:
+            size += len(self.error.message) + _json_size(self.error.details)
+        return size
 
 
 class Joiner(Protocol):
@@ -129,6 +134,14 @@ class Answers:
         run = self._kept.popitem(last=False)[1]
         assert run.outcome is not None
         self._bytes -= run.outcome.size
+
+
+def _json_size(value: Any) -> int:
+    try:
+        return 0 if value is None else len(msgspec.json.encode(value))
+    except Exception:
+        # Not JSON, so it is never sent: its client is told of an internal error.
+        return 0
 
 
 def _fingerprint(args: dict[str, Any]) -> bytes:

@@ -161,9 +161,8 @@ def read_token_file(path: str | os.PathLike[str]) -> str:
     """
     target = Path(path).expanduser()
     try:
-        with open(target, encoding="utf-8") as file:
-            status = os.fstat(file.fileno())
-            problem = _file_problem(status)
+        with open(target, encoding="utf-8", opener=_open_at_once) as file:
+            problem = _file_problem(os.fstat(file.fileno()))
             if problem:
                 raise TokenFileError(f"Token file {target} {problem}")
             token = file.read(4096).strip()
@@ -174,6 +173,11 @@ def read_token_file(path: str | os.PathLike[str]) -> str:
     if not token:
         raise TokenFileError(f"Token file {target} is empty; make a new one with generate_token()")
     return token
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody to write to it, as opening a named pipe would."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _file_problem(status: os.stat_result) -> str | None:

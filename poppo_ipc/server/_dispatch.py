@@ -28,7 +28,7 @@ from poppo_ipc.server._request import Request
 if TYPE_CHECKING:
     from poppo_ipc.server._session import Session
 
-__all__ = ["Dispatcher", "command_error", "execute", "is_inline", "must_store"]
+__all__ = ["Dispatcher", "command_error", "execute", "is_failure", "is_inline", "must_store"]
 
 logger = logging.getLogger("poppo_ipc.server")
 
@@ -140,6 +140,13 @@ def command_error(error: BaseException, session: Session, command: str, request_
         extra={"ref": ref, "session": session.id, "request": request_id, "command": command},
     )
     return InternalError("Internal error", {"ref": ref})
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether an exception is the handler's own affair: an Exception, `sys.exit()`, or a group of only such."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_failure, error.exceptions))
+    return isinstance(error, (Exception, SystemExit))
 
 
 def _sole(error: BaseException) -> BaseException:

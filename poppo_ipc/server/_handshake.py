@@ -24,7 +24,7 @@ async def authenticate(session: Session) -> list[Received]:
     connection = session.connection
     auth = connection.pending_auth
     principal, proof = await _principal(session, auth)
-    if session.over:
+    if session.ending:
         return []
     if principal is None:
         logger.warning("Session %s showed a wrong token", session.id, extra={"session": session.id})
@@ -61,10 +61,10 @@ async def _principal(session: Session, auth: Auth) -> tuple[Principal | None, st
         client=_client_info(auth.client),
     )
     principal: Principal | None = None
-    with trio.move_on_after(session.server.limits.auth_seconds):
+    with trio.move_on_at(session.since + session.server.limits.auth_seconds):
         try:
             principal = await authenticator.authenticate(attempt)
-        except Exception:
+        except (Exception, SystemExit):
             # An authenticator that fails lets nobody in, and is no reason to end the others.
             logger.exception("The authenticator failed; session %s is refused", session.id)
     return principal, attempt.server_proof

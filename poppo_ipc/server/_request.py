@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from poppo_ipc.commands import Command, Context, Principal
+from poppo_ipc.commands import Command, Context, Kind, Principal
 from poppo_ipc.errors import CommandError, ResultTooLarge
 from poppo_ipc.protocol import STREAM
 from poppo_ipc.server._answers import KeyedRun, Outcome
@@ -40,7 +40,7 @@ class Request:
 
     __slots__ = (
         "_credit", "_credit_came", "_items", "_items_bytes", "after_answer", "began", "bound", "deadline",
-        "declaration", "done", "reason", "request_id", "run", "scope", "session", "timer", "wants_items",
+        "declaration", "done", "joined", "reason", "request_id", "run", "scope", "session", "timer", "wants_items",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +53,7 @@ class Request:
         credit: int | None = None,
         timeout: float | None = None,
         run: KeyedRun | None = None,
+        joined: bool = False,
     ) -> None:
         self.session = session
         self.request_id = request_id
@@ -61,6 +62,8 @@ class Request:
         self.began = time.perf_counter() if session.server.observer is not None else 0.0
         self.deadline = math.inf if timeout is None else trio.current_time() + timeout
         self.run = run
+        #: Whether another request began the run, and this one only waits for it.
+        self.joined = joined
         self.scope: trio.CancelScope | None = None
         self.timer: Timer | None = None
         self.reason: CommandError | None = None
@@ -104,10 +107,15 @@ class Request:
             await checkpoint()
             return
         session = self.session
-        while self._credit == 0 and not session.over:
-            self._credit_came = trio.Event()
-            await self._credit_came.wait()
-        await session.writer.room()
+        # Looked at anew after each wait: a handler's children may send at the same time.
+        while not session.over:
+            if self._credit == 0:
+                self._credit_came = self._credit_came or trio.Event()
+                await self._credit_came.wait()
+            elif session.outbox.full:
+                await session.writer.room()
+            else:
+                break
         if not session.over:
             if self._credit is not None:
                 self._credit -= 1
@@ -133,6 +141,9 @@ class Request:
         return self._items
 
     def _collect(self, value: Any) -> None:
+        if self.declaration.kind is not Kind.STREAM:
+            # Such a handler has a result of its own.
+            return
         if self._items is None:
             self._items = []
         self._items.append(value)
@@ -159,9 +170,10 @@ class Request:
         self.reason = reason
         if self.scope is not None:
             self.scope.cancel()
-        elif self.run is not None and self.run.outcome is None and self in self.run.joiners:
+        elif self.joined and self.run is not None:
             self.run.joiners.remove(self)
             self.session.running.settle(self, error=reason)
+            self.session.server.fanout.flush_soon(self.session)
 
     def joined_outcome(self, outcome: Outcome) -> None:
         """The run that this request joined has ended."""

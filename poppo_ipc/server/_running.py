@@ -37,11 +37,12 @@ _LONGEST_TIMEOUT_MS: Final = 2**53
 class Running:
     """The commands of `session` that have no answer yet."""
 
-    __slots__ = ("_requests", "_session")
+    __slots__ = ("_abandoned", "_requests", "_session")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._requests: dict[str, Request] = {}
+        self._abandoned = False
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -61,18 +62,20 @@ class Running:
             else:
                 request = self._take_in(message, declaration, None)
         except (Exception, SystemExit) as error:
-            problem = command_error(error, session, message.command, request_id)
-            self._answer_error(request_id, problem)
-            if session.server.observer is not None:
-                known = message.command in session.server.commands
-                session.server.observer(message.command if known else "", 0.0, problem.code)
+            self._refuse(message, command_error(error, session, message.command, request_id))
             return None
         if request is None or not is_inline(request.declaration) or must_store(request):
             return request
         self._run_inline(request)
         return None
 
-    def _take_in(self, message: Command, declaration: Declaration, run: KeyedRun | None) -> Request:
+    def _refuse(self, message: Command, error: CommandError) -> None:
+        server = self._session.server
+        self._answer_error(message.id, error)
+        if server.observer is not None:
+            server.observer(message.command if message.command in server.commands else "", 0.0, error.code)
+
+    def _take_in(self, message: Command, declaration: Declaration, joins: KeyedRun | None) -> Request:
         bound = declaration.bind(message.args)
         timeout_ms = message.timeout_ms
         request = Request(
@@ -82,7 +85,8 @@ class Running:
             bound,
             credit=message.credit or None,
             timeout=min(timeout_ms, _LONGEST_TIMEOUT_MS) / 1000 if timeout_ms else None,
-            run=run,
+            run=joins,
+            joined=joins is not None,
         )
         self._requests[message.id] = request
         self._session.server.running += 1
@@ -131,7 +135,8 @@ class Running:
         for message in inbox:
             if message.id == request_id:
                 inbox.remove(message)
-                self._answer_error(request_id, CommandCancelled("The command was cancelled"))
+                self._session.counters.commands += 1
+                self._refuse(message, CommandCancelled("The command was cancelled"))
                 return
 
     def credit(self, request_id: str, credit: int, inbox: deque[Command]) -> None:
@@ -148,14 +153,19 @@ class Running:
         """Cancel what runs for a client that has gone, except what was begun with an idempotency key."""
         for request in list(self._requests.values()):
             request.wake()
-            owns_run = request.run is not None and request not in request.run.joiners
-            if not owns_run:
+            if request.run is None or request.joined:
                 request.stop(CommandCancelled("The connection ended"))
 
     def shut_down(self) -> None:
         """The server stops, and the grace time is over."""
         for request in list(self._requests.values()):
             request.stop(ShuttingDown("The server stopped before the command ended"))
+
+    def abandon(self) -> None:
+        """The session has ended, and whatever ran in it: no count and no other client may wait for that."""
+        self._abandoned = True
+        for request in list(self._requests.values()):
+            self.settle(request, error=CommandCancelled("The connection ended"))
 
     # -- answering ----------------------------------------------------------------------------------------------
 
@@ -178,17 +188,16 @@ class Running:
         elif failure is not None and error is not None and error is not failure:
             self._note_late(request, error)
         run = request.run
-        if run is not None and run.outcome is None and request not in run.joiners:
-            self._settle_keyed(request, run, result, failure)
+        if run is not None and not request.joined:
+            failure = self._settle_keyed(request, run, result, failure)
         else:
             self._close(request)
-            if failure is not None:
-                self._answer_error(request.request_id, failure)
-            else:
-                self._answer(request, result)
+            failure = self._answer(request, result, failure)
         self._after(request, failure)
 
-    def _settle_keyed(self, request: Request, run: KeyedRun, result: Any, failure: CommandError | None) -> None:
+    def _settle_keyed(
+        self, request: Request, run: KeyedRun, result: Any, failure: CommandError | None
+    ) -> CommandError | None:
         outcome: Outcome
         if failure is None:
             try:
@@ -198,14 +207,16 @@ class Running:
         if failure is not None:
             outcome = Outcome(None, failure)
         self._close(request)
-        self._answer_outcome(request, outcome)
-        self._session.server.answers.finish(run, outcome, keep=not isinstance(failure, ShuttingDown))
+        failure = self._answer_outcome(request, outcome)
+        keep = not (self._abandoned or isinstance(outcome.error, ShuttingDown))
+        self._session.server.answers.finish(run, outcome, keep=keep)
+        return failure
 
     def settle_joined(self, request: Request, outcome: Outcome) -> None:
         """The run that the request joined has ended, now or long ago."""
         if not request.done:
             self._close(request)
-            self._answer_outcome(request, outcome)
+            self._after(request, self._answer_outcome(request, outcome))
             self._session.server.fanout.flush_soon(self._session)
 
     def _close(self, request: Request) -> None:
@@ -224,26 +235,27 @@ class Running:
         if follow_up is not None and failure is None and not self._session.over:
             follow_up()
 
-    def _answer_outcome(self, request: Request, outcome: Outcome) -> None:
-        if outcome.error is not None:
-            self._answer_error(request.request_id, outcome.error)
-        else:
-            self._answer(request, msgspec.Raw(outcome.result or b"null"))
+    def _answer_outcome(self, request: Request, outcome: Outcome) -> CommandError | None:
+        return self._answer(request, msgspec.Raw(outcome.result or b"null"), outcome.error)
 
-    def _answer(self, request: Request, result: Any) -> None:
+    def _answer(self, request: Request, result: Any, failure: CommandError | None) -> CommandError | None:
+        """Queue the one answer; gives the error that it is, if it is one."""
         session = self._session
         if session.over:
-            return
-        try:
-            session.outbox.put(session.connection.respond(request.request_id, result))
-        except FrameTooLarge:
-            problem = ResultTooLarge("The answer does not fit a frame; the command did run")
-            self._answer_error(request.request_id, problem)
-        except LocalProtocolError:
-            raise
-        except Exception as error:
-            # The handler gave what is not JSON.
-            self._answer_error(request.request_id, command_error(error, session, request.command, request.request_id))
+            return failure
+        if failure is None:
+            try:
+                session.outbox.put(session.connection.respond(request.request_id, result))
+                return None
+            except FrameTooLarge:
+                failure = ResultTooLarge("The answer does not fit a frame; the command did run")
+            except LocalProtocolError:
+                raise
+            except Exception as error:
+                # The handler gave what is not JSON.
+                failure = command_error(error, session, request.command, request.request_id)
+        self._answer_error(request.request_id, failure)
+        return failure
 
     def _answer_error(self, request_id: str, error: CommandError) -> None:
         session = self._session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -29,7 +29,15 @@ from poppo_ipc.server._fanout import Fanout, encode_event
 from poppo_ipc.server._outbox import EventFrame
 from poppo_ipc.server._session import Session
 from poppo_ipc.server._timers import Timers
-from poppo_ipc.transport import Address, Listener, PeerCredentials, Stream, accept_retrying, listen
+from poppo_ipc.transport import (
+    OWN_AND_ROOT,
+    Address,
+    Listener,
+    PeerCredentials,
+    Stream,
+    accept_retrying,
+    listen,
+)
 
 __all__ = ["OWN_USERS", "Observer", "Publisher", "Server", "ServerStatistics", "SessionInfo", "running"]
 
@@ -46,12 +54,9 @@ class Publisher(Protocol):
     async def __call__(self, event: str, data: Any) -> int: ...
 
 
-class Observer(Protocol):
-    """Is told of each command that was answered: its name ("" where there is no such command), the seconds from its
-    arrival to its answer, and the code of its error or None. Called for every command, so it must be quick, and must
-    not raise."""
-
-    def __call__(self, command: str, seconds: float, code: str | None) -> None: ...
+#: Is told of each command that was answered: its name ("" where there is no such command), the seconds from its
+#: arrival to its answer, and the code of its error or None. Called for every command: it is quick, and raises nothing.
+Observer = Callable[[str, float, str | None], None]
 
 
 @frozen(kw_only=True)
@@ -230,8 +235,8 @@ class Server:
         with trio.move_on_after(self.limits.flush_seconds):
             try:
                 await self.publish("daemon.stopping", {"pid": os.getpid(), "reason": self._stop_reason})
-            except PoppoError as error:
-                logger.error("daemon.stopping could not be told: %s", error)
+            except Exception:
+                logger.exception("daemon.stopping could not be told")
         self.stopping = True
         self._accepting.cancel()
         with trio.move_on_after(self.limits.flush_seconds, shield=True):
@@ -321,13 +326,15 @@ class Server:
         """The clients that are connected."""
         now, wall = trio.current_time(), datetime.now(UTC)
         return tuple(
-            _info(session, wall - timedelta(seconds=now - session.since)) for session in self._sessions.values()
+            _info(session, wall - timedelta(seconds=now - session.since))
+            for session in self._sessions.values()
+            if not session.over
         )
 
     def statistics(self) -> ServerStatistics:
         """What the server is doing."""
         return ServerStatistics(
-            sessions=len(self._sessions),
+            sessions=sum(not session.over for session in self._sessions.values()),
             running=self.running,
             kept_events=len(self.fanout.log),
             kept_answers=len(self.answers),
@@ -340,6 +347,27 @@ class Server:
         if self._listener is None:
             raise PoppoError("This server does not listen yet")
         return self._listener.address
+
+    @property
+    def still_bound(self) -> bool:
+        """Whether clients that go to the address come here: nobody deleted the socket or put another there."""
+        return self._listener is not None and self._listener.still_bound()
+
+    def heal(self) -> bool:
+        """Freshen the socket against cleaners of old files, and put it back where one was quicker; True then.
+
+        Call it now and then. What prevents it is logged: a daemon that cannot be reached still does its work.
+        """
+        if self._listener is None or self.stopping:
+            return False
+        try:
+            healed = self._listener.heal()
+        except (PoppoError, OSError, anyio.ClosedResourceError) as error:
+            logger.error("The socket %s is gone and cannot be put back: %s", self._listener.address, error)
+            return False
+        if healed:
+            logger.warning("The socket %s was deleted by another program and has been put back", self._listener.address)
+        return healed
 
     @property
     def commands(self) -> Mapping[str, Command]:
@@ -416,13 +444,13 @@ def _info(session: Session, since: datetime) -> SessionInfo:
     )
 
 
-def _uids(allow: Collection[int] | str | None) -> frozenset[int] | None:
+def _uids(allow: Collection[int] | str | None) -> Collection[int] | None:
     if allow is None:
         return None
     if isinstance(allow, str):
         if allow != OWN_USERS:
             raise DeclarationError(f"allow_uids is {allow!r}; give a collection of uids, OWN_USERS or None")
-        return frozenset({os.getuid(), 0}) if hasattr(os, "getuid") else None
+        return OWN_AND_ROOT if hasattr(os, "getuid") else None
     return frozenset(allow)
 
 
@@ -431,19 +459,21 @@ async def running(*servers: Server) -> AsyncIterator[Server]:
     """Serve inside the block, for short programs and tests; gives the (first) server, bound and accepting.
 
     At the end of the block, also by an exception or cancellation, the servers stop: gracefully where nothing was
-    cancelled. An exception of the block comes out bare.
+    cancelled. An exception of the block comes out bare, and so does one of `serve` that comes before it.
     """
     if not servers:
         raise DeclarationError("running() needs a server")
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        for server in servers:
-            await nursery.start(server.serve)
+        serving: list[Server] = []
         try:
+            for server in servers:
+                await nursery.start(server.serve)
+                serving.append(server)
             yield servers[0]
         except Exception as error:
             failure = error
-        for server in servers:
+        for server in serving:
             server.stop_soon()
     if failure is not None:
         raise failure

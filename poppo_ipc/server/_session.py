@@ -18,7 +18,7 @@ from attrs import define
 
 from poppo_ipc.commands import Principal
 from poppo_ipc.protocol import SUBSCRIBE, Cancel, Command, Credit, Ping, Received, Refusal, ServerConnection, State
-from poppo_ipc.server._dispatch import execute
+from poppo_ipc.server._dispatch import execute, is_failure
 from poppo_ipc.server._eager import ParkingLot, checkpoint, run_eagerly
 from poppo_ipc.server._fanout import Subscription, encode_event
 from poppo_ipc.server._handshake import authenticate
@@ -26,6 +26,7 @@ from poppo_ipc.server._idle import watch_idle
 from poppo_ipc.server._outbox import EventFrame, Frame, Outbox, Overflowed
 from poppo_ipc.server._request import Request
 from poppo_ipc.server._running import Running
+from poppo_ipc.server._timers import Timer
 from poppo_ipc.server._writer import Writer
 from poppo_ipc.transport import PeerCredentials, Stream
 
@@ -87,6 +88,9 @@ class Session:
         self._nursery: trio.Nursery
         self.writer: Writer
         self._inbox: deque[Command] = deque()
+        self._inbox_empty = trio.Event()
+        self._unstarted: deque[Request] = deque()
+        self._auth_timer: Timer | None = None
         self._bench = ParkingLot()
         self._turn = 0
         self._taken = 0
@@ -97,6 +101,11 @@ class Session:
     def peer(self) -> PeerCredentials | None:
         """The client's process, as the kernel tells it."""
         return self.stream.peer
+
+    @property
+    def ending(self) -> bool:
+        """Whether the connection is over, or the server says no more on it than what is queued."""
+        return self.over or self.connection.state is State.CLOSING
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -114,24 +123,30 @@ class Session:
                 await self._work()
         finally:
             self._detach()
-            with trio.move_on_after(self.server.limits.flush_seconds, shield=True):
-                await self.stream.aclose()
+            self.running.abandon()
+            await self._close_stream()
 
     def _open(self) -> None:
         self.outbox.put(self.connection.welcome())
-        self.flush()
         if self.connection.auth_required:
-            self.server.timers.after(self.server.limits.auth_seconds, self._auth_time_is_up)
+            self._auth_timer = self.server.timers.after(self.server.limits.auth_seconds, self._auth_time_is_up)
         else:
             self.server.fanout.add_broadcast(self)
         watch_idle(self)
+        # Last, as it may find that the client has gone.
+        self.flush()
 
     def _auth_time_is_up(self) -> None:
-        if not self.connection.authenticated:
-            self.disconnect("it did not authenticate in time")
+        self.disconnect("it did not authenticate in time")
+
+    def _end_auth_time(self) -> None:
+        if self._auth_timer is not None:
+            self._auth_timer.cancel()
+            self._auth_timer = None
 
     def welcome_in(self, principal: Principal) -> None:
         """The client is authenticated: events flow."""
+        self._end_auth_time()
         self.principal = principal
         if SUBSCRIBE in self.connection.capabilities:
             self.server.fanout.remove_broadcast(self)
@@ -157,12 +172,17 @@ class Session:
         self.over = True
         self.connection.closed()
         self.writer.stop()
-        self.server.fanout.forget(self, self.subscriptions.values())
-        self.subscriptions.clear()
+        self._end_auth_time()
+        self._end_events()
         self._inbox.clear()
+        self._inbox_empty.set()
         self.running.client_gone()
         self._bench.unpark_all()
         self.ended.set()
+
+    def _end_events(self) -> None:
+        self.server.fanout.forget(self, self.subscriptions.values())
+        self.subscriptions.clear()
 
     async def finish(self) -> None:
         """Say no more after what is queued, and wait until the client has read it and gone, or the time is up.
@@ -177,23 +197,27 @@ class Session:
 
     async def _say_no_more(self) -> None:
         self.connection.end()
-        await self.writer.drained()
-        if not self.over:
-            try:
-                await self.stream.send_eof()
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                self.disconnect("the connection broke")
+        self._end_events()
+        while self._inbox and not self.over:
+            self._inbox_empty = trio.Event()
+            await self._inbox_empty.wait()
+        await self.writer.end()
 
     # -- the tasks ----------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         """Lead while this task may; then wait on the bench for the lead to come round."""
-        while await self._lead():
-            if self.over or len(self._bench) >= _BENCH:
-                return
-            await self._bench.park()
-            if self.over:
-                return
+        try:
+            while await self._lead():
+                if self.over or len(self._bench) >= _BENCH:
+                    return
+                await self._bench.park()
+                if self.over:
+                    return
+        except BaseException:
+            # The nursery ends with this task: from now on nothing may be started in it.
+            self._detach()
+            raise
 
     def _hand_over(self) -> None:
         """The handler that this task runs has to wait: let another task lead."""
@@ -225,9 +249,9 @@ class Session:
                             await self._run(request)
                             if turn != self._turn:
                                 break
-            except Exception as error:
+            except BaseException as error:
                 # What is left of a cancelled handler's exceptions once the scope has taken its own.
-                if request is None or request.done:
+                if request is None or request.done or not is_failure(error):
                     raise
                 self.running.settle(request, error=error)
             if request is not None and not request.done:
@@ -246,40 +270,40 @@ class Session:
             self._taken = 0
             self.flush()
             await checkpoint()
-        if not self._inbox:
+        if self.over or not self._inbox:
             return None
         self._taken += 1
         request = self.running.begin(self._inbox.popleft())
         if request is None or self.server.eager:
             return request
-        self._nursery.start_soon(self._run_alone, request)
+        self._unstarted.append(request)
+        self._nursery.start_soon(self._run_alone)
         return None
 
     async def _run(self, request: Request) -> None:
         self._starting = request
         try:
             result = await run_eagerly(execute(request), contextvars.copy_context(), self._hand_over)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.running.settle(request, error=error)
         else:
             self.running.settle(request, result=result)
 
-    async def _run_alone(self, request: Request) -> None:
+    async def _run_alone(self) -> None:
         """A task for one command: how all are run where the fast path is off."""
+        # Trio starts tasks in any order; commands begin in the order in which they came.
+        request = self._unstarted.popleft()
         if request.deadline != math.inf:
             self.running.arm(request)
         try:
-            with trio.CancelScope() as scope:
-                request.scope = scope
-                if request.reason is not None:
-                    scope.cancel()
-                try:
-                    result = await execute(request)
-                except (Exception, SystemExit) as error:
-                    self.running.settle(request, error=error)
-                else:
-                    self.running.settle(request, result=result)
-        except Exception as error:
+            with trio.CancelScope() as request.scope:
+                if request.reason is None:
+                    self.running.settle(request, result=await execute(request))
+        except BaseException as error:
+            if request.done or not is_failure(error):
+                raise
             self.running.settle(request, error=error)
         if not request.done:
             self.running.settle(request, error=request.reason)
@@ -290,6 +314,7 @@ class Session:
     async def _read(self) -> None:
         """Wait for bytes, and take in what they hold. At the end of the connection `over` is set."""
         self._taken = 0
+        self._inbox_empty.set()
         self.flush()
         if self.outbox.full:
             await self.writer.room()
@@ -303,6 +328,8 @@ class Session:
         if not data:
             self.connection.receive_eof()
             self._detach()
+            # Now, and not when the last of its commands has ended.
+            await self._close_stream()
             return
         self.last_heard = trio.current_time()
         self.counters.bytes_in += len(data)
@@ -311,6 +338,8 @@ class Session:
     async def _take_in(self, batch: list[Received]) -> None:
         while batch:
             for received in batch:
+                if self.over:
+                    return
                 if type(received) is Command:
                     self._inbox.append(received)
                 else:
@@ -344,6 +373,7 @@ class Session:
         """End the connection once what is queued has gone out. What was asked before is still answered."""
         if not self._refused and not self.over:
             self._refused = True
+            self._end_events()
             self._nursery.start_soon(self.finish)
 
     # -- writing ------------------------------------------------------------------------------------------------

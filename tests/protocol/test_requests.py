@@ -27,10 +27,12 @@ from poppo_ipc.protocol import (
     MAX_ID_CHARS,
     PING,
     STREAM,
+    Auth,
     Cancel,
     ClientConnection,
     Command,
     Credit,
+    ErrorBody,
     ErrorMessage,
     Event,
     Item,
@@ -558,6 +560,34 @@ def test_what_the_server_says_before_authentication_is_little() -> None:
     for message in (Event(event="x"), Response(id="1"), Item(id="1"), Ping(id="1")):
         with pytest.raises(LocalProtocolError):
             server.send(message)
+
+
+@pytest.mark.parametrize("how", ["rejected", "ended", "garbage", "ended before the welcome"])
+def test_a_client_that_was_never_let_in_hears_no_events_while_its_connection_closes(how: str) -> None:
+    """The table says what may be sent while closing, whatever came before: events went to refused clients too."""
+    server = new_server(auth_tries=1)
+    if how != "ended before the welcome":
+        server.welcome()
+    if how == "rejected":
+        (auth,) = server.receive_data(wire(type="auth", id="a", token="wrong"))
+        assert isinstance(auth, Auth)
+        server.reject(auth)
+    elif how == "garbage":
+        server.receive_data(b"garbage")
+    else:
+        server.end()
+    assert server.state is State.CLOSING
+    for message in (Event(event="daemon.stopping", data={}), Response(id="1"), Item(id="1")):
+        with pytest.raises(LocalProtocolError):
+            server.send(message)
+    assert server.send(ErrorMessage(id=None, error=ErrorBody(message="m", code="C")))
+
+
+@pytest.mark.parametrize("kind", ["ours", "original", "authenticated original"])
+def test_a_client_that_was_let_in_hears_events_while_its_connection_closes(kind: str) -> None:
+    server = session()[1] if kind == "ours" else original_server(auth_required="auth" in kind)
+    server.end()
+    assert server.send(Event(event="daemon.stopping", data={}))
 
 
 def test_nothing_is_asked_before_the_server_lets_the_client_in() -> None:

@@ -200,11 +200,7 @@ def daemon_logging(
 
 def _configure_structlog() -> None:
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            _to_logging,
-        ],
+        processors=[structlog.stdlib.filter_by_level, _to_logging],
         wrapper_class=structlog.stdlib.BoundLogger,
         context_class=dict,
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -213,8 +209,12 @@ def _configure_structlog() -> None:
     )
 
 
-def _to_logging(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+def _to_logging(
+    logger: Any, method: str, event_dict: MutableMapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments for the standard logger: fields in one attribute, as they may be named like a record's own."""
     fields = dict(event_dict)
     said: dict[str, Any] = {name: fields.pop(name) for name in _SAID_ALIKE if name in fields}
-    return (str(fields.pop("event", "")),), {**said, "extra": {_FIELDS: fields}}
+    # Put into the text by `logging` like all others: arguments that do not fit are no reason to raise.
+    args = fields.pop("positional_args", ())
+    return (str(fields.pop("event", "")), *args), {**said, "extra": {_FIELDS: fields}}

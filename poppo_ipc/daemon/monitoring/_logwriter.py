@@ -5,6 +5,7 @@ Not `logging.handlers.QueueListener`: it cannot be stopped where its queue is fu
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -155,9 +156,16 @@ class LogWriter:
         try:
             self._queue.put(_END, timeout=timeout)
         except queue.Full:
-            return False
+            self._end_anyhow()
         self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
+
+    def _end_anyhow(self) -> None:
+        """In place of the line that has waited longest, so that the thread ends when its disk comes back."""
+        with contextlib.suppress(queue.Empty, queue.Full):
+            self._queue.get_nowait()
+            self._overflowed += 1
+            self._queue.put_nowait(_END)
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not _END:

@@ -117,9 +117,12 @@ class Metrics:
         while True:
             await self.refresh()
             self.ring.add(self.read())
-            # After a stall the readings that were missed are not made up for.
-            due = max(due + self._sample_seconds, self._clock())
-            await trio.sleep(due - self._clock())
+            now = self._clock()
+            due += self._sample_seconds
+            if due <= now:
+                # After a stall the readings that were missed are not made up for.
+                due = now + self._sample_seconds
+            await trio.sleep(due - now)
 
     async def refresh(self) -> None:
         """Ask the sources that have to be waited for, at most once a second and for 2 s each.

@@ -308,7 +308,7 @@ class TaskQueue:
 
     def follow(self, task_id: str) -> Follower | None:
         """Read along with a task that waits or runs; None where it has ended. Give it back to `unfollow`."""
-        if task_id not in self.running and task_id not in self.schedule:
+        if task_id not in self.running and task_id not in self.schedule and task_id not in self._claiming:
             return None
         follower = Follower()
         self._followers.setdefault(task_id, []).append(follower)

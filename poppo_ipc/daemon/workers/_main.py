@@ -72,6 +72,7 @@ class _Worker:
         self._phase = _Phase.BUSY
         self._stopping = False
         self._channel = _Channel(fd)
+        self._output = _identity()
 
     def run(self) -> None:
         """Take jobs until told to go. Ends this process at once where the daemon has gone."""
@@ -107,11 +108,14 @@ class _Worker:
             os._exit(0)
         set_current(None)
         flush_all()
-        clean = sweep_children(self._adopts_orphans)
+        retire = None
+        if not sweep_children(self._adopts_orphans):
+            retire = "a process of its task cannot be killed"
+        elif self._output != _identity():
+            retire = "its task closed or replaced the output"
         self._set_handlers()
         if self._stopping:
             self._die()
-        retire = None if clean else "a process of its task cannot be killed"
         return messages.Done(result.ok, msgspec.Raw(result.value), result.error, retire)
 
     def _perform(self, order: messages.JobOrder) -> Result:
@@ -147,6 +151,18 @@ class _Worker:
         """End by SIGTERM, as whoever sent it expects."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _identity() -> list[tuple[int, int] | None]:
+    """Which files are behind the descriptors of the output."""
+    found: list[tuple[int, int] | None] = []
+    for fd in (1, 2):
+        try:
+            status = os.fstat(fd)
+            found.append((status.st_dev, status.st_ino))
+        except OSError:
+            found.append(None)
+    return found
 
 
 def main() -> None:

@@ -26,16 +26,16 @@ WorkerState = Literal["starting", "idle", "busy", "stopping"]
 COMMAND = "command"
 
 
-@frozen(kw_only=True)
+@frozen
 class Job:
     """What a worker is to run."""
 
     task_id: str
-    attempt: int = 1
+    attempt: int
     """1, 2, …"""
     type: str
     """`"command"`, or a registered function's name."""
-    payload: Any = None
+    payload: Any
     """A JSON object. For a command: `{argv: [str], cwd?: str, env?: {str: str}, stdin?: str}`."""
     cwd: str | None = None
     """The project's path: the default working directory of a command."""
@@ -59,7 +59,7 @@ class Ending(enum.Enum):
     took the job. To be run again."""
 
 
-@frozen(kw_only=True)
+@frozen
 class JobOutcome:
     """How a job ended, and with what."""
 

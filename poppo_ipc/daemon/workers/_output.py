@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from contextlib import suppress
 from typing import Final
 
 from poppo_ipc.daemon.workers._platform import pipe_level
@@ -49,10 +50,15 @@ class _Stream(io.TextIOWrapper):
         """Write all out and wait until the daemon has it, for 1 s at most."""
         if self.closed:
             return
-        self.flush()
+        _flush(self)
         deadline = time.monotonic() + _TURN_SECONDS
         while pipe_level(self._fd) and time.monotonic() < deadline:
             time.sleep(_TURN_POLL)
+
+
+def _flush(stream: _Stream) -> None:
+    with suppress(OSError):  # a task that closed the descriptor has lost its text
+        stream.flush()
 
 
 _streams: list[_Stream] = []
@@ -71,9 +77,9 @@ def flush_all() -> None:
     if sys.stdout is not stdout or sys.stderr is not stderr or stdout.closed or stderr.closed:
         for stream in _streams:
             if not stream.closed:
-                stream.flush()
+                _flush(stream)
         install()
         return
-    stdout.flush()
-    stderr.flush()
+    _flush(stdout)
+    _flush(stderr)
     stdout._turns.last = None

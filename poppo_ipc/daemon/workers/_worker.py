@@ -271,18 +271,21 @@ class Worker:
         self._attending = None
         if isinstance(answer, messages.Done):
             process.drain(self._take)
-            if self._stop is not None:
-                # Asked for in the moment of its end: said is said, but there is nothing left to stop.
-                return _stopped(self._stop)
-            if answer.retire is not None and not self._retiring:
-                self.retire(answer.retire, surplus=False)
-            result = msgspec.json.decode(answer.result)
-            return (Ending.COMPLETED, result, None) if answer.ok else (Ending.FAILED, result, answer.error)
+            return self._read(answer)
         if self._stop is not None:
             await process.terminate(self._shared.options.kill_grace)
             process.drain(self._take)
             return _stopped(self._stop, job)
         return await self._find_dead(process)
+
+    def _read(self, answer: messages.Done) -> _Ended:
+        if answer.retire is not None and not self._retiring:
+            self.retire(answer.retire, surplus=False)
+        if self._stop is not None:
+            # Asked for in the moment of its end: said is said, but there is nothing left to stop.
+            return _stopped(self._stop)
+        result = msgspec.json.decode(answer.result)
+        return (Ending.COMPLETED, result, None) if answer.ok else (Ending.FAILED, result, answer.error)
 
     async def _find_dead(self, process: WorkerProcess) -> _Ended:
         """How a job ended whose worker said nothing more."""

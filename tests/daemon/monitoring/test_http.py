@@ -157,19 +157,18 @@ async def test_head_gets_no_body() -> None:
 
 
 async def test_a_client_that_dawdles_is_closed_when_its_time_is_up(clock: MockClock) -> None:
-    async with endpoint(request_seconds=10.0) as port:
-        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            began = trio.current_time()
-            received = None
-            with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - whichever byte meets the closed connection
-                while True:
-                    await stream.send_all(b"G")
-                    with trio.move_on_after(3):
-                        received = await stream.receive_some()
-                        if not received:
-                            raise trio.BrokenResourceError
-            assert 10 <= trio.current_time() - began <= 13
-            assert not received
+    async with endpoint(request_seconds=10.0) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        began = trio.current_time()
+        received = None
+        with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - whichever byte meets the closed connection
+            while True:
+                await stream.send_all(b"G")
+                with trio.move_on_after(3):
+                    received = await stream.receive_some()
+                    if not received:
+                        raise trio.BrokenResourceError
+        assert 10 <= trio.current_time() - began <= 13
+        assert not received
 
 
 async def test_an_idle_connection_is_closed(clock: MockClock) -> None:
@@ -184,25 +183,24 @@ async def test_a_client_that_does_not_read_is_closed(clock: MockClock) -> None:
     gauge = Gauge("many", "x" * 1000, ["number"], registry=registry)
     for number in range(200):
         gauge.labels("y" * 1000 + str(number))
-
+    clock.autojump_threshold = 0.05  # the text is made in a thread
     async with endpoint(registry, request_seconds=10.0, connections=1) as port:
-        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-            clock.autojump_threshold = 0.05  # the text is made in a thread
-            await stream.send_all(GET * 60)
-            await trio.sleep(30)
-            # Its place is free again, though it still holds its end.
-            assert status(await exchange(port, GET)) == 200
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        await stream.send_all(GET * 60)
+        await trio.sleep(30)
+        # Its place is free again, though it still holds its end.
+        assert status(await exchange(port, GET)) == 200
+        await stream.aclose()
 
 
 async def test_one_connection_too_many() -> None:
-    async with endpoint(connections=1) as port:
-        async with await trio.open_tcp_stream("127.0.0.1", port) as first:
-            await first.send_all(GET)
-            assert await first.receive_some()
-            assert status(await exchange(port, GET)) == 503
-            await first.send_all(GET)
-            assert (await first.receive_some()).startswith(b"HTTP/1.1 200")
+    async with endpoint(connections=1) as port, await trio.open_tcp_stream("127.0.0.1", port) as first:
+        await first.send_all(GET)
+        assert await first.receive_some()
+        assert status(await exchange(port, GET)) == 503
+        await first.send_all(GET)
+        assert (await first.receive_some()).startswith(b"HTTP/1.1 200")
 
 
 async def test_metrics_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:

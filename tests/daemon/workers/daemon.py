@@ -7,7 +7,8 @@ import sys
 
 import trio
 
-sys.path[:0] = sys.argv[3].split(os.pathsep)
+if __name__ == "__main__":
+    sys.path[:0] = sys.argv[3].split(os.pathsep)
 
 
 def by_main(payload: dict[str, int]) -> list[str | int]:
@@ -16,9 +17,8 @@ def by_main(payload: dict[str, int]) -> list[str | int]:
 
 
 async def _main(then: str, count: int) -> None:
-    from workers.kit import Events, Source, registry
-
     from poppo_ipc.daemon.workers import PoolOptions, WorkerPool
+    from workers.kit import Events, Source, registry
 
     functions = registry()
     functions.register("by_main", by_main)

@@ -93,6 +93,12 @@ def closes_stdout() -> None:
     sys.stdout.close()
 
 
+def closes_descriptor(fd: int) -> None:
+    print("before")
+    os.close(fd)
+    print("after")
+
+
 def flood(size: int) -> None:
     piece = "x" * 4095 + "\n"
     for _ in range(size // 4096):

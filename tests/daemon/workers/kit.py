@@ -33,7 +33,7 @@ class Source:
 
     def submit(self, type: str, payload: Any = None, **fields: Any) -> Job:
         self._number += 1
-        job = Job(task_id=f"t{self._number}", type=type, payload={} if payload is None else payload, **fields)
+        job = Job(f"t{self._number}", fields.pop("attempt", 1), type, {} if payload is None else payload, **fields)
         self._send.send_nowait(job)
         return job
 

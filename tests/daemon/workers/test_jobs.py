@@ -117,6 +117,16 @@ async def test_a_function_that_closes_its_output_does_not_silence_the_next() -> 
         assert bench.source.printed(second) == "out 0\nerr 0\n"
 
 
+@pytest.mark.parametrize("fd", [1, 2])
+async def test_a_worker_whose_output_was_closed_is_replaced(fd: int) -> None:
+    async with running() as bench:
+        first, second = bench.source.submit("closes_descriptor", {"fd": fd}), bench.source.submit("turns", {"count": 1})
+        await bench.source.outcome(second)
+        assert bench.source.printed(first).startswith("before\n")
+        assert bench.source.printed(second) == "out 0\nerr 0\n"
+        assert bench.events.reason("worker-1") == "its task closed or replaced the output"
+
+
 async def test_much_output_on_both_streams_is_whole_when_the_job_ends() -> None:
     size = 5 << 20
     async with running() as bench:

@@ -24,7 +24,7 @@ def _command(then: str, count: int) -> list[str]:
     return [*_COMMAND, then, str(count), path]
 
 
-@pytest.mark.parametrize("then", ["hang", "stubborn", "free"])
+@pytest.mark.parametrize("then", ["stubborn", "free"])
 def test_a_killed_daemon_takes_everything_with_it(then: str) -> None:
     """`free`: the worker does not die with its parent, so that the guardian alone is put to the test."""
     with subprocess.Popen(_command(then, 2), stdout=subprocess.PIPE, text=True) as daemon:

@@ -1,0 +1,160 @@
+"""What the demo plays on: a private directory, a token, and a daemon in a process of its own that can be killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import trio
+
+from poppo_ipc.cli._steps import Mismatch
+from poppo_ipc.errors import AddressError
+from poppo_ipc.server import generate_token
+from poppo_ipc.transport import Address, AddressKind, check_path_length
+
+__all__ = ["DaemonProcess", "Stage", "stage"]
+
+_READY = "ready on "
+#: Lines of the daemon's stderr that are kept, to say why it did not start.
+_KEPT_LINES = 20
+
+
+class DaemonProcess:
+    """One run of the demo's daemon. Its stderr is read for as long as it runs, so it never waits for us."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._settled = trio.Event()
+        self._ready = False
+
+    @classmethod
+    async def start(cls, nursery: trio.Nursery, address: Address, token_file: Path) -> DaemonProcess:
+        """Start it, and wait until clients can connect. Raises Mismatch with what it said if it ends before."""
+        command = [sys.executable, "-m", "poppo_ipc.cli._demo_daemon"]
+        command += ["--socket", str(address), "--token-file", str(token_file)]
+        process = await trio.lowlevel.open_process(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            # Ctrl-C is for the demo, which sees to the daemon's end.
+            start_new_session=True,
+        )
+        self = cls(process)
+        nursery.start_soon(self._read_lines)
+        try:
+            await self._settled.wait()
+        except BaseException:
+            await self.kill()
+            raise
+        if not self._ready:
+            await self.kill()
+            raise Mismatch("the daemon's start", f"{_READY}{address}", self.last_words)
+        return self
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it said on stderr."""
+        return " / ".join(self._lines) or "nothing"
+
+    async def kill(self) -> int:
+        """SIGKILL; gives the exit code. Without effect on one that has ended."""
+        self._process.kill()
+        with trio.CancelScope(shield=True):  # what is killed is gone in no time, and has to be collected
+            await self._process.wait()
+            if self._process.stdin is not None:
+                await self._process.stdin.aclose()
+        return await self.wait()
+
+    async def wait(self) -> int:
+        """Wait for its end; gives the exit code."""
+        return await self._process.wait()
+
+    async def _read_lines(self) -> None:
+        stderr = self._process.stderr
+        assert stderr is not None
+        rest = b""
+        async with stderr:
+            async for chunk in stderr:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._take(line.decode(errors="replace"))
+        self._take(rest.decode(errors="replace"))
+        self._settled.set()
+
+    def _take(self, line: str) -> None:
+        if line.strip():
+            self._lines.append(line.strip())
+        if line.startswith(_READY):
+            self._ready = True
+            self._settled.set()
+
+
+class Stage:
+    """The place, and the daemon that runs there at the moment."""
+
+    def __init__(self, directory: Path, nursery: trio.Nursery) -> None:
+        self.directory = directory
+        self.address = Address(AddressKind.UNIX, str(directory / "demo.sock"))
+        self.token_file = directory / "token"
+        self.token = generate_token(self.token_file)
+        self.daemon: DaemonProcess | None = None
+        self._nursery = nursery
+
+    async def start_daemon(self) -> DaemonProcess:
+        """Start the daemon; the one before has to be gone."""
+        self.daemon = await DaemonProcess.start(self._nursery, self.address, self.token_file)
+        return self.daemon
+
+    def has_socket(self) -> bool:
+        """Whether there is something at the address, dead or alive."""
+        return os.path.lexists(self.address.name)
+
+    @property
+    def running(self) -> DaemonProcess:
+        """The daemon. Raises RuntimeError where there is none."""
+        if self.daemon is None:
+            raise RuntimeError("no daemon was started")
+        return self.daemon
+
+
+@asynccontextmanager
+async def stage() -> AsyncIterator[Stage]:
+    """A stage for the length of the block. At its end, however that comes, nothing is left: no process and no file."""
+    with _private_directory() as directory:
+        async with trio.open_nursery() as nursery:
+            made = Stage(directory, nursery)
+            try:
+                yield made
+            finally:
+                if made.daemon is not None:
+                    await made.daemon.kill()
+                nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def _private_directory() -> Iterator[Path]:
+    """A new directory, for its owner alone, whose path leaves room for a socket's name."""
+    parents = [None, "/tmp"] if os.name == "posix" else [None]
+    for parent in parents:
+        with tempfile.TemporaryDirectory(prefix="poppo-demo-", dir=parent) as name:
+            try:
+                check_path_length(Path(name) / "demo.sock")
+            except AddressError:
+                if parent == parents[-1]:
+                    raise
+                continue
+            yield Path(name)
+            return

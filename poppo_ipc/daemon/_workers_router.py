@@ -1,0 +1,94 @@
+"""`worker.*` on the pool, and its events on the store."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from poppo_ipc.commands import Context, Router
+from poppo_ipc.commands.standard import (
+    WORKER_ADDED,
+    WORKER_REMOVED,
+    WORKER_RESTART,
+    WORKER_SCALE,
+    WORKER_STATUS,
+    Done,
+    Worker,
+    WorkerRestartArgs,
+    WorkerScaleArgs,
+    WorkerStatus,
+)
+from poppo_ipc.daemon.store import Store
+from poppo_ipc.daemon.workers import PoolStatus
+
+__all__ = ["Pool", "StoredWorkerEvents", "worker_status", "workers_router"]
+
+
+class Pool(Protocol):
+    """What the commands need of a pool of workers; `workers.WorkerPool` is one."""
+
+    async def scale(self, count: int) -> None:
+        """Have so many workers from now on. Raises InvalidArgs for fewer than none."""
+
+    async def restart(self, worker_id: str | None = None) -> None:
+        """Replace one worker, or all. Raises NotFound."""
+
+    def status(self) -> PoolStatus:
+        """The workers as they are now."""
+
+
+class StoredWorkerEvents:
+    """Tells of workers that come and go, once that is stored."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def worker_added(self, worker_id: str) -> None:
+        """A worker is up."""
+        await self._store.write(lambda transaction: transaction.publish("worker.added", {"workerId": worker_id}))
+
+    async def worker_removed(self, worker_id: str, reason: str) -> None:
+        """A worker is gone."""
+        data = {"workerId": worker_id, "reason": reason}
+        await self._store.write(lambda transaction: transaction.publish("worker.removed", data))
+
+
+def worker_status(pool: Pool) -> WorkerStatus:
+    """The answer of `worker.status`."""
+    status = pool.status()
+    workers = [
+        Worker(
+            id=worker.id,
+            state=worker.state,
+            status=worker.state,
+            current_task=worker.current_task,
+            tasks_completed=worker.tasks_completed,
+            uptime=round(worker.uptime, 3),
+            memory=worker.memory,
+            cpu=round(worker.cpu, 1),
+        )
+        for worker in status.workers
+    ]
+    return WorkerStatus(total=status.total, active=status.active, idle=status.idle, workers=workers)
+
+
+def workers_router(pool: Pool) -> Router:
+    """The commands."""
+    router = Router()
+    router.event(WORKER_ADDED)
+    router.event(WORKER_REMOVED)
+
+    @router.command(WORKER_STATUS)
+    def status(ctx: Context) -> WorkerStatus:
+        return worker_status(pool)
+
+    @router.command(WORKER_SCALE)
+    async def scale(ctx: Context, args: WorkerScaleArgs) -> Done:
+        await pool.scale(args.count)
+        return Done(f"Worker pool scaled to {args.count} workers")
+
+    @router.command(WORKER_RESTART)
+    async def restart(ctx: Context, args: WorkerRestartArgs) -> Done:
+        await pool.restart(args.worker_id)
+        return Done("All workers restarted" if args.worker_id is None else f"Worker {args.worker_id} restarted")
+
+    return router
