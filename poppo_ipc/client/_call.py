@@ -11,6 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from poppo_ipc.client._session import Session
+from poppo_ipc.errors import CallTimeout
 
 __all__ = ["Call", "Exposure", "PipelinedCall", "fresh"]
 
@@ -115,6 +116,13 @@ class Call:
             self.item_count += 1
             self.items.append(data)
             self.wake()
+
+    def timed_out(self, sent: bool) -> CallTimeout:
+        """The error for its time being over; `sent` is whether a server may have it."""
+        name, limit = f"{self.command!r}", f"{self.timeout:g} s" if self.timeout is not None else "its time"
+        if sent:
+            return CallTimeout(f"{name} was not answered within {limit}; it may have done part of its work")
+        return CallTimeout(f"{name} was not sent: there was no connection within {limit}", {"sent": False})
 
     def value(self) -> Any:
         """The result of a call that is done. Raises its error."""

@@ -20,7 +20,6 @@ from poppo_ipc.client._resend import Asked, Verdict, decide
 from poppo_ipc.client._session import Session
 from poppo_ipc.client._subscriptions import Subscription, SubscriptionBook
 from poppo_ipc.errors import (
-    CallTimeout,
     ConnectionClosed,
     ConnectionLost,
     LocalProtocolError,
@@ -394,10 +393,4 @@ class Engine:
             sent = call.handed or call.exposed is not None
             self.abandon(call)
             call.done = False
-            call.fail(self._timed_out(call, sent))
-
-    def _timed_out(self, call: Call, sent: bool) -> CallTimeout:
-        seconds = f"{call.timeout:g} s" if call.timeout is not None else "its time"
-        if sent:
-            return CallTimeout(f"{call.command!r} was not answered within {seconds}; it may have done part of its work")
-        return CallTimeout(f"{call.command!r} was not sent: there was no connection within {seconds}", {"sent": False})
+            call.fail(call.timed_out(sent))

@@ -9,6 +9,7 @@ import trio
 
 from poppo_ipc.protocol import Auth, PeerInfo, Received, State
 from poppo_ipc.server._auth import AuthAttempt
+from poppo_ipc.server._dispatch import is_failure
 
 if TYPE_CHECKING:
     from poppo_ipc.commands import Principal
@@ -64,7 +65,9 @@ async def _principal(session: Session, auth: Auth) -> tuple[Principal | None, st
     with trio.move_on_at(session.since + session.server.limits.auth_seconds):
         try:
             principal = await authenticator.authenticate(attempt)
-        except (Exception, SystemExit):
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             # An authenticator that fails lets nobody in, and is no reason to end the others.
             logger.exception("The authenticator failed; session %s is refused", session.id)
     return principal, attempt.server_proof

@@ -110,7 +110,8 @@ class Request:
         # Looked at anew after each wait: a handler's children may send at the same time.
         while not session.over:
             if self._credit == 0:
-                self._credit_came = self._credit_came or trio.Event()
+                if self._credit_came is None:
+                    self._credit_came = trio.Event()
                 await self._credit_came.wait()
             elif session.outbox.full:
                 await session.writer.room()

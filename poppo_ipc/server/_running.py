@@ -21,7 +21,7 @@ from poppo_ipc.errors import (
 from poppo_ipc.protocol import Command
 from poppo_ipc.server._answers import KeyedRun, Outcome
 from poppo_ipc.server._builtin import SESSION_BOUND
-from poppo_ipc.server._dispatch import command_error, is_inline, must_store
+from poppo_ipc.server._dispatch import command_error, is_failure, is_inline, must_store
 from poppo_ipc.server._request import Request
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ class Running:
                 request = self._begin_keyed(message, declaration, key)
             else:
                 request = self._take_in(message, declaration, None)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self._refuse(message, command_error(error, session, message.command, request_id))
             return None
         if request is None or not is_inline(request.declaration) or must_store(request):
@@ -112,7 +114,9 @@ class Running:
         declaration = request.declaration
         try:
             result = declaration.encode_result(declaration.start(request, request.bound))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.settle(request, error=error)
         else:
             self.settle(request, result=result)

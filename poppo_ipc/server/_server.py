@@ -147,9 +147,10 @@ class Server:
         self.timers = Timers()
         kept = EventLog(self.limits.kept_events, self.limits.kept_event_bytes) if log is None else log
         self.fanout = Fanout(kept, self.limits.frame_bytes)
-        self.answers = answers or Answers(
-            self.limits.kept_answers, self.limits.kept_answer_bytes, self.limits.kept_answer_seconds
-        )
+        # Not by its truth: no answers kept yet is no reason to take others.
+        if answers is None:
+            answers = Answers(self.limits.kept_answers, self.limits.kept_answer_bytes, self.limits.kept_answer_seconds)
+        self.answers = answers
         self.threads = trio.CapacityLimiter(_THREADS)
         self.running = 0
         self.stopping = False

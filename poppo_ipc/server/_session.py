@@ -270,6 +270,7 @@ class Session:
             self._taken = 0
             self.flush()
             await checkpoint()
+            await self._all_started()
         if self.over or not self._inbox:
             return None
         self._taken += 1
@@ -279,6 +280,11 @@ class Session:
         self._unstarted.append(request)
         self._nursery.start_soon(self._run_alone)
         return None
+
+    async def _all_started(self) -> None:
+        """Wait until the tasks made for commands run: what never waits does not count as running next to others."""
+        while self._unstarted:
+            await checkpoint()
 
     async def _run(self, request: Request) -> None:
         self._starting = request
@@ -316,6 +322,7 @@ class Session:
         self._taken = 0
         self._inbox_empty.set()
         self.flush()
+        await self._all_started()
         if self.outbox.full:
             await self.writer.room()
         try:

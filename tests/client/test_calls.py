@@ -231,6 +231,24 @@ async def test_cancelling_a_call_cancels_the_command() -> None:
         assert await client.call("y") == "still here"
 
 
+async def test_a_call_that_is_cancelled_before_it_went_out_never_does() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.settle()
+        await stuck.wait()
+        await peer.respond(await peer.command("long"), 1)
+        assert await peer.until_closed() == []
+
+    stuck = anyio.Event()
+    async with serving(script) as address, connect(address) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(client.call, "long", {"text": "x" * (1 << 20)})
+        await anyio.wait_all_tasks_blocked()
+        async with anyio.create_task_group() as cancelled:
+            cancelled.start_soon(client.call, "behind it")
+            await anyio.wait_all_tasks_blocked()
+            cancelled.cancel_scope.cancel()
+        stuck.set()
+
+
 async def test_closing_wakes_who_waits_and_cancels_at_the_server() -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()

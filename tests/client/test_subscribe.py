@@ -86,6 +86,32 @@ async def test_events_go_on_over_a_reconnect() -> None:
         assert await take(events, 5) == [5, 6, 7, 8, 9]
 
 
+async def test_what_is_repeated_for_one_is_not_taken_for_anothers() -> None:
+    async def first(peer: Peer) -> None:
+        await peer.settle()
+        await peer.subscribe("a")
+        await peer.subscribe("all")
+
+    async def second(peer: Peer) -> None:
+        await peer.settle(seq=8)
+        await peer.subscribe("a", seq=8)
+        await peer.event("a", seq=8)  # before the other subscription, which has not had 7 yet, is made again
+        await peer.subscribe("all", seq=8)
+        await peer.event("c", seq=7)
+        await peer.event("a", seq=8)
+        await peer.event("c", seq=9)
+        await peer.until_closed()
+
+    async with (
+        serving(first, second) as address,
+        connect(address, backoff=QUICK) as client,
+        client.subscribe("a") as one,
+        client.subscribe("**") as everything,
+    ):
+        assert await take(everything, 3) == [7, 8, 9]
+        assert await take(one, 1) == [8]
+
+
 async def test_after_a_restart_there_is_a_gap() -> None:
     async def first(peer: Peer) -> None:
         await peer.settle()

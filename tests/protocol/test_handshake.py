@@ -459,6 +459,7 @@ def test_an_auth_checked_too_late_is_answered_no_more() -> None:
         server.reject(auth)
     with pytest.raises(LocalProtocolError):
         server.accept(auth, session_id="s")
+    assert server.paused  # nothing has changed
     assert server.state is State.CLOSED
 
 

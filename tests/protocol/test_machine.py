@@ -533,6 +533,6 @@ class Hostile(RuleBasedStateMachine):
 
 
 TestJoined = Joined.TestCase
-TestJoined.settings = settings(max_examples=120, stateful_step_count=50)
+TestJoined.settings = settings(max_examples=200, stateful_step_count=50)
 TestHostile = Hostile.TestCase
-TestHostile.settings = settings(max_examples=60, stateful_step_count=40)
+TestHostile.settings = settings(max_examples=100, stateful_step_count=40)

@@ -494,6 +494,7 @@ def test_the_server_ends_it_with_a_reason_and_running_commands_are_still_answere
     assert server.item("1", {})
     assert types_of(client.receive_data(bytes(server.respond("1", "late")))) == ["Response"]
     assert server.send(Event(event="daemon.stopping", data={}))
+    assert server.pong(Ping(id="asked before the end"))
     with pytest.raises(LocalProtocolError):
         server.ping("p")
     assert server.end() is None

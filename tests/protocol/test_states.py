@@ -65,7 +65,7 @@ ALLOWED: dict[tuple[State, Role], set[type[Any]]] = {
     (State.AUTHENTICATING, Role.CLIENT): {Auth},
     (State.READY, Role.SERVER): {AuthSuccess, Response, Item, ErrorMessage, Event, Ping, Pong},
     (State.READY, Role.CLIENT): {Auth, Command, Cancel, Credit, Ping, Pong},
-    (State.CLOSING, Role.SERVER): {Response, Item, ErrorMessage, Event},
+    (State.CLOSING, Role.SERVER): {Response, Item, ErrorMessage, Event, Pong},
     (State.CLOSING, Role.CLIENT): set(),
     (State.CLOSED, Role.SERVER): set(),
     (State.CLOSED, Role.CLIENT): set(),

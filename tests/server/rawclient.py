@@ -51,6 +51,7 @@ class RawClient:
         self.stream = stream
         self.welcome: Message = {}
         self._bytes = b""
+        self._position = 0
         self.received = 0
 
     # -- sending --------------------------------------------------------------------------------------------------
@@ -74,23 +75,25 @@ class RawClient:
         except anyio.EndOfStream:
             return False
         self.received += len(data)
-        self._bytes += data
+        self._bytes = self._bytes[self._position :] + data
+        self._position = 0
         return True
 
     def _pop(self) -> bytes | None:
-        if len(self._bytes) < 9:
+        start = self._position + 9
+        if len(self._bytes) < start:
             return None
-        magic, size = struct.unpack(">5sI", self._bytes[:9])
+        magic, size = struct.unpack_from(">5sI", self._bytes, self._position)
         assert magic == b"POPPO"
-        if len(self._bytes) < 9 + size:
+        if len(self._bytes) < start + size:
             return None
-        payload, self._bytes = self._bytes[9 : 9 + size], self._bytes[9 + size :]
-        return payload
+        self._position = start + size
+        return self._bytes[start : start + size]
 
     async def recv_payload(self) -> bytes | None:
         while (payload := self._pop()) is None:
             if not await self.read():
-                assert self._bytes == b"", "the stream ended in the middle of a frame"
+                assert self._position == len(self._bytes), "the stream ended in the middle of a frame"
                 return None
         return payload
 

@@ -42,14 +42,15 @@ class DaemonLogs:
         """The last entries."""
         self.redactor = redactor
         """Masks secrets; `register` more of them at any time."""
+        self._lost = 0
         self._writer = LogWriter(sinks, queued, self._dropped_line)
         self.handler: logging.Handler = _Intake(self)
         """Takes the records in."""
 
     @property
     def dropped(self) -> int:
-        """Lines that are missing in the file or on the terminal: those were too slow, or failed."""
-        return self._writer.dropped
+        """Lines that are missing in the file or on the terminal, as those were too slow or failed, or everywhere."""
+        return self._writer.dropped + self._lost
 
     def set_level(self, level: str) -> None:
         """Take in only records of this level and above from now on. Raises InvalidArgs for a name that is none."""
@@ -75,6 +76,10 @@ class DaemonLogs:
         line = self.ring.append(record.levelno, entry)
         self._writer.offer(WrittenLine(entry, line))
 
+    def lose(self) -> None:
+        """A record could not be made an entry."""
+        self._lost += 1
+
     def _dropped_line(self, dropped: int) -> WrittenLine:
         record = logging.makeLogRecord(
             {
@@ -97,7 +102,8 @@ class _Intake(logging.Handler):
         try:
             self._logs.take(record)
         except Exception:
-            self.handleError(record)
+            # The standard answer prints the record as it is, with whatever it holds.
+            self._logs.lose()
 
 
 def make_entry(record: logging.LogRecord, redactor: Redactor) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def logs_router(ring: LogRing, *, answer_bytes: int = _ANSWER_BYTES) -> Router:
 
     Args:
         ring: the last lines.
-        answer_bytes: bytes of the lines in one answer at most, for clients that take no items; the newest are sent.
+        answer_bytes: bytes of the lines in one answer at most; the newest are sent.
     """
     router = Router()
 
@@ -28,14 +28,15 @@ def logs_router(ring: LogRing, *, answer_bytes: int = _ANSWER_BYTES) -> Router:
     async def logs_tail(ctx: Context, args: LogsTailArgs) -> dict[str, Any]:
         number = 0 if args.level is None else parse_level(args.level)
         level = None if args.level is None else level_name(number)
-        if not ctx.wants_items:
-            return {"lines": ring.tail(args.lines, number, answer_bytes), "level": level}
-        if args.follow:
+        if args.follow and ctx.wants_items:
             await _follow(ctx, ring, args.lines, number)
-        else:
-            for entry in ring.tail(args.lines, number):
+            return {"lines": [], "level": level}
+        lines = ring.tail(args.lines, number, answer_bytes)
+        if ctx.wants_items:
+            for entry in lines:
                 await ctx.send_item(entry)
-        return {"lines": [], "level": level}
+        # Here too for those who take items: that a client can take them does not say that this call looks at them.
+        return {"lines": lines, "level": level}
 
     return router
 

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from poppo_ipc.daemon.monitoring import _families as families
 from poppo_ipc.daemon.monitoring._families import Family, Histogram, Kind, Reading, Series
 from poppo_ipc.daemon.monitoring._lag import LoopLag
-from poppo_ipc.daemon.monitoring._requests import LATENCY_BOUNDS, RequestMetrics
+from poppo_ipc.daemon.monitoring._requests import LATENCY_BOUNDS, OTHER, RequestMetrics
 from poppo_ipc.daemon.monitoring._ring import SampleRing, Window
 from poppo_ipc.daemon.monitoring._sources import (
     ProcessReader,
@@ -35,6 +35,8 @@ logger = logging.getLogger("poppo_ipc.daemon.metrics")
 
 T = TypeVar("T")
 
+# Queues that are shown by name; a client may name as many as it likes, and all others are added up.
+_QUEUES: Final = 32
 _QUEUE_STATES: Final = ("pending", "running", "completed", "failed")
 _WORKER_STATES: Final = ("starting", "idle", "busy", "stopping")
 # Scrapes and commands that come at once share what was read.
@@ -177,10 +179,7 @@ class Metrics:
                 self._read_server(reading, self._server)
             except Exception:
                 self._failed("server")
-        for queue, counts in self._queues.items():
-            for state in _QUEUE_STATES:
-                reading.put(families.TASKS, getattr(counts, state), queue, state)
-            reading.put(families.PAUSED, float(counts.paused), queue)
+        _read_queues(reading, self._queues)
         if self._worker_source is not None:
             _read_workers(reading, self._workers)
         self._read_process(reading, now)
@@ -241,6 +240,15 @@ def _read_requests(reading: Reading, requests: RequestMetrics) -> None:
     reading.put(families.ALL_REQUESTS, everything.count)
     reading.put(families.ALL_ERRORS, errors)
     reading.histograms[families.ALL_LATENCY, ()] = everything
+
+
+def _read_queues(reading: Reading, queues: Mapping[str, QueueCounts]) -> None:
+    for index, (queue, counts) in enumerate(queues.items()):
+        name = queue if index < _QUEUES else OTHER
+        for state in _QUEUE_STATES:
+            before = reading.gauges.get((families.TASKS, (name, state)), 0.0)
+            reading.put(families.TASKS, before + getattr(counts, state), name, state)
+        reading.put(families.PAUSED, float(counts.paused), name)
 
 
 def _read_workers(reading: Reading, workers: tuple[WorkerSample, ...]) -> None:

@@ -77,11 +77,15 @@ class Redactor:
 
     def text(self, text: str, limit: int = _TEXT) -> str:
         """The text without secrets, and with at most `limit` characters of its own."""
+        if not text.isascii():
+            # Names of files may hold halves of characters, which no JSON can.
+            text = text.encode("utf-8", "backslashreplace").decode()
         cut = len(text) - limit
         shown = text if cut <= 0 else text[: limit + self._longest]
         if self._pattern is not None:
             shown = self._pattern.sub(MASK, shown)
-        shown = _IN_TEXT.sub(_mask_value, shown)
+        if "=" in shown or ":" in shown:  # most texts have neither, and the pattern looks at every letter
+            shown = _IN_TEXT.sub(_mask_value, shown)
         if cut <= 0:
             return shown
         # A secret that was cut in half is not known as one: its part is within the last characters.

@@ -6,6 +6,7 @@ from poppo_ipc.daemon.store._database import StoreError as StoreError
 from poppo_ipc.daemon.store._database import StoreTooNew as StoreTooNew
 from poppo_ipc.daemon.store._database import open_database as open_database
 from poppo_ipc.daemon.store._events import StoredEvents as StoredEvents
+from poppo_ipc.daemon.store._lock import StoreLocked as StoreLocked
 from poppo_ipc.daemon.store._store import Store as Store
 from poppo_ipc.daemon.store._store import open_store as open_store
 from poppo_ipc.daemon.store._transaction import KeptAnswer as KeptAnswer

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import trio
 
 from poppo_ipc.commands import Context
+from poppo_ipc.daemon.store._database import StoreError
 from poppo_ipc.daemon.store._store import Store
 from poppo_ipc.daemon.store._transaction import KeptAnswer, Transaction
 from poppo_ipc.errors import CommandError
@@ -19,6 +20,17 @@ from poppo_ipc.server import Answers, KeyedRun, Outcome, answer_json, keyed_run
 __all__ = ["StoredAnswers"]
 
 T = TypeVar("T")
+
+# Rows deleted with one change.
+_PIECE: Final = 1000
+_FORGET_EXPIRED: Final = (
+    "DELETE FROM answers WHERE (principal, key) IN"
+    " (SELECT principal, key FROM answers WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?)"
+)
+_FORGET_EXCESS: Final = (
+    "DELETE FROM answers WHERE (principal, key) IN"
+    " (SELECT principal, key FROM answers ORDER BY expires_ms DESC LIMIT ? OFFSET ?)"
+)
 
 
 def _now_ms() -> int:
@@ -33,6 +45,9 @@ class StoredAnswers(Answers):
     def __init__(self, store: Store, count: int, size: int, seconds: float) -> None:
         super().__init__(count, size, seconds)
         self._store = store
+        self._count = count
+        self._stored: dict[KeyedRun, Outcome] = {}  # on disk, of commands that have not returned yet
+        self._undone: set[KeyedRun] = set()  # that the disk did not take, of commands that have not returned yet
 
     @classmethod
     async def load(cls, store: Store, count: int, size: int, seconds: float) -> StoredAnswers:
@@ -49,32 +64,56 @@ class StoredAnswers(Answers):
         for row in await store.read(kept):
             run = KeyedRun(row["principal"], row["key"], row["command"], row["fingerprint"], stored=True)
             error = None if row["error"] is None else CommandError.from_wire(**msgspec.json.decode(row["error"]))
-            answers.restore(run, Outcome(row["result"], error), now + (row["expires_ms"] - now_ms) / 1000)
+            # No longer than a new one, however the clock was set meanwhile.
+            left = min((row["expires_ms"] - now_ms) / 1000, seconds)
+            answers.restore(run, Outcome(row["result"], error), now + left)
         return answers
 
     async def store(self, run: KeyedRun, outcome: Outcome) -> None:
         """Put the answer of a run on disk. Raises StoreError."""
-        await self._store.write(lambda transaction: transaction.keep_answer(self._row(run, outcome)))
-        run.stored = True
+        await self._store.write(
+            lambda transaction: transaction.keep_answer(self._row(run, outcome)),
+            lambda kept: self._was_stored(run, outcome),
+        )
 
-    async def commit(self, ctx: Context | None, change: Callable[[Transaction], T]) -> T:
-        """Run `change` as `Store.write` does; its result is the answer of the command `ctx`, stored with it.
+    async def commit(
+        self, ctx: Context | None, change: Callable[[Transaction], T], after: Callable[[T], object] | None = None
+    ) -> T:
+        """Run `change` and `after` as `Store.write` does; its result is the answer of the command `ctx`, stored with it.
 
-        Where the command has an idempotency key, a daemon killed at any moment has done both or neither.
+        Where the command has an idempotency key, a daemon killed at any moment has done both or neither. Where the
+        disk fails it has done neither, and the key can be used again.
         """
         run = None if ctx is None else keyed_run(ctx)
         if run is None or ctx is None:
-            return await self._store.write(change)
+            return await self._store.write(change, after)
 
-        def with_answer(transaction: Transaction) -> T:
+        def with_answer(transaction: Transaction) -> tuple[T, Outcome]:
             result = change(transaction)
             outcome = Outcome(answer_json(ctx, result), None)
             transaction.keep_answer(self._row(run, outcome))
-            return result
+            return result, outcome
 
-        result = await self._store.write(with_answer)
+        def then(done: tuple[T, Outcome]) -> None:
+            self._was_stored(run, done[1])
+            if after is not None:
+                after(done[0])
+
+        try:
+            return (await self._store.write(with_answer, then))[0]
+        except StoreError:
+            self._undone.add(run)
+            raise
+
+    def _was_stored(self, run: KeyedRun, outcome: Outcome) -> None:
         run.stored = True
-        return result
+        self._stored[run] = outcome
+
+    def finish(self, run: KeyedRun, outcome: Outcome, *, keep: bool = True) -> None:
+        """The run has ended. What is on disk is its answer, also where the command was stopped a moment later."""
+        undone = run in self._undone
+        self._undone.discard(run)
+        super().finish(run, self._stored.pop(run, outcome), keep=(keep or run.stored) and not undone)
 
     def _row(self, run: KeyedRun, outcome: Outcome) -> KeptAnswer:
         error = outcome.error
@@ -89,10 +128,15 @@ class StoredAnswers(Answers):
         )
 
     async def forget_expired(self) -> None:
-        """Delete from the disk what is no longer kept."""
-        await self._store.write(
-            lambda transaction: transaction.execute("DELETE FROM answers WHERE expires_ms <= ?", (_now_ms(),)).rowcount
-        )
+        """Delete from the disk what is no longer kept, whether it is too old or too much. Raises StoreError."""
+
+        def forget(transaction: Transaction) -> int:
+            expired = transaction.execute(_FORGET_EXPIRED, (_now_ms(), _PIECE)).rowcount
+            return max(expired, transaction.execute(_FORGET_EXCESS, (_PIECE, self._count)).rowcount)
+
+        # In pieces: nothing else is committed meanwhile.
+        while await self._store.write(forget) == _PIECE:
+            pass
 
 
 def _error_json(error: CommandError) -> str:

@@ -28,17 +28,19 @@ class StoredEvents:
     `events` and `size` (bytes) bound what is kept, in memory and on disk.
     """
 
-    def __init__(self, store: Store, log: EventLog) -> None:
+    def __init__(self, store: Store, log: EventLog, trimmed_to: int) -> None:
         self.log = log
         self._store = store
-        self._trimmed_to = log.seq - len(log)
+        self._trimmed_to = trimmed_to
         self._trim_now = trio.Event()
+        # What is stored before there is a server (tasks that a dead daemon left) is kept for who comes back.
+        self.connect(lambda name, seq, frame: log.append(seq, name, frame))
 
     @classmethod
     async def load(cls, store: Store, events: int, size: int) -> StoredEvents:
         """What an earlier run has kept. Raises StoreError."""
 
-        def kept(connection: sqlite3.Connection) -> list[KeptEvent]:
+        def kept(connection: sqlite3.Connection) -> tuple[list[KeptEvent], int]:
             rows = connection.execute("SELECT seq, name, frame FROM events ORDER BY seq DESC LIMIT ?", (events,))
             found: list[KeptEvent] = []
             total = 0
@@ -47,14 +49,16 @@ class StoredEvents:
                 if total > size:
                     break
                 found.append(KeptEvent(row["seq"], row["name"], row["frame"]))
-            return found[::-1]
+            first = connection.execute("SELECT min(seq) FROM events").fetchone()[0]
+            return found[::-1], store.seq if first is None else first - 1
 
         log = EventLog(events, size, epoch=store.epoch, seq=store.seq)
-        log.restore(await store.read(kept))
-        return cls(store, log)
+        found, trimmed_to = await store.read(kept)
+        log.restore(found)
+        return cls(store, log, trimmed_to)
 
     def connect(self, emit: Callable[[str, int, bytes], None]) -> None:
-        """Send the events of each commit by `emit`, `Server.emit`."""
+        """Send the events of each commit by `emit`, `Server.emit`. Until then they are kept for replay alone."""
 
         def send(events: list[StoredEvent]) -> None:
             for event in events:
@@ -84,6 +88,6 @@ class StoredEvents:
 
             try:
                 await self._store.write(delete)
-                self._trimmed_to = upto
+                self._trimmed_to = max(self._trimmed_to, upto)
             except StoreError as error:
                 logger.warning("Old events could not be deleted: %s", error)

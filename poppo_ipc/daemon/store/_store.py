@@ -1,9 +1,10 @@
 """The daemon's state on disk: changes of many tasks share a commit, and none is told of before it is on disk.
 
 One thread owns the writing connection. While it waits for the disk, changes gather; it takes all of them into the
-next transaction, each in a savepoint of its own, so that one that fails undoes itself alone. The event loop never
-waits for the disk. The standard module in a thread was chosen over libraries that bridge each statement: they cost a
-hand-over per statement, and here it is one per commit.
+next transaction. Should one of them fail, the transaction is done again with each in a savepoint of its own, so that
+the one that fails undoes itself alone: savepoints for all would cost a third of the time for what hardly ever
+happens. The event loop never waits for the disk. The standard module in a thread was chosen over libraries that bridge
+each statement: they cost a hand-over per statement, and here it is one per commit.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import trio
 
-from poppo_ipc.daemon.store._database import StoreError, open_database
+from poppo_ipc.daemon.store._database import StoreError, connect, open_database
+from poppo_ipc.daemon.store._lock import release_lock, take_lock
 from poppo_ipc.daemon.store._transaction import EncodeEvent, StoredEvent, Transaction
 
 __all__ = ["Store", "open_store"]
@@ -32,6 +34,8 @@ T = TypeVar("T")
 # Changes of one commit at most: bounds how long the first of them waits for the last.
 _BATCH: Final = 512
 _READERS: Final = 2
+# Steps of SQLite's machine between two looks at whether the reader was cancelled: some tenths of a millisecond.
+_STEPS: Final = 20_000
 _DISK_ERRORS: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -49,27 +53,34 @@ _DISK_ERRORS: Final = frozenset(
 class _Change(Generic[T]):
     """A change on its way to the disk."""
 
-    __slots__ = ("done", "error", "run", "state", "value")
+    __slots__ = ("after", "done", "error", "run", "state", "value")
 
-    def __init__(self, run: Callable[[Transaction], T]) -> None:
+    def __init__(self, run: Callable[[Transaction], T], after: Callable[[T], object] | None) -> None:
         self.run = run
+        self.after = after
         self.state = "queued"
         self.value: T | None = None
         self.error: BaseException | None = None
         self.done = trio.Event()
 
 
+class _Spoilt(Exception):
+    """A change of a batch failed, and those beside it have to be done again without it."""
+
+
 class Store:
     """Use `open_store`. All methods belong to the event loop's thread; changes run in the store's."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, encode: EncodeEvent) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, encode: EncodeEvent, token: trio.lowlevel.TrioToken
+    ) -> None:
         self.path = path
         self._connection = connection
         self._encode = encode
-        self._changes: deque[_Change[Any] | None] = deque()
+        self._changes: deque[_Change[Any]] = deque()
         self._ready = threading.Condition()
         self._closing = False
-        self._token = trio.lowlevel.current_trio_token()
+        self._token = token
         self._readers: list[sqlite3.Connection] = []
         self._reading = trio.CapacityLimiter(_READERS)
         self._on_events: Callable[[list[StoredEvent]], None] = lambda events: None
@@ -82,13 +93,11 @@ class Store:
 
     def _begin(self) -> tuple[str, int]:
         connection = self._connection
-        connection.execute(
-            "INSERT OR IGNORE INTO meta (key, value) VALUES ('epoch', ?), ('seq', '0')", (secrets.token_hex(8),)
-        )
-        epoch = str(connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()[0])
-        floor = int(connection.execute("SELECT value FROM meta WHERE key = 'seq'").fetchone()[0])
-        last = connection.execute("SELECT max(seq) FROM events").fetchone()[0]
-        return epoch, max(floor, last or 0)
+        row = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+        if row is None:
+            row = (secrets.token_hex(8),)
+            connection.execute("INSERT INTO meta (key, value) VALUES ('epoch', ?)", row)
+        return str(row[0]), int(connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
 
     @property
     def seq(self) -> int:
@@ -98,21 +107,25 @@ class Store:
     def on_events(self, callback: Callable[[list[StoredEvent]], None]) -> None:
         """Have `callback` called with the events of each commit, in order, in the event loop's thread.
 
-        It is called before the changes that stored them are told that they are done. It must not raise.
+        Called before the writes that made them return.
         """
         self._on_events = callback
 
-    async def write(self, change: Callable[[Transaction], T]) -> T:
+    async def write(self, change: Callable[[Transaction], T], after: Callable[[T], object] | None = None) -> T:
         """Run `change(transaction)` in the store's thread and give what it returns, once that is on disk.
 
-        What `change` raises undoes it and is raised here. Raises StoreError where the disk does not take it; nothing
-        of it is kept then. Cancelled before the thread took it up, nothing happens; after that it is waited for, as
-        long as a commit takes, and this returns normally.
+        What `change` raises undoes it and is raised here. It may be run a second time, its first run undone, so it
+        must do nothing but return its result. Raises StoreError where the disk does not take it; nothing of it is
+        kept then. Cancelled before the thread took it up, nothing happens; after that it is waited for, as long as a
+        commit takes, and this returns normally.
+
+        `after(result)` is called in the event loop's thread once the change is on disk, in the order of the changes
+        and before their events are sent: what is kept in memory has to change there, since writers wake in any order.
         """
-        if self._closing:
-            raise StoreError("The store is closed")
-        item = _Change(change)
+        item = _Change(change, after)
         with self._ready:
+            if self._closing:
+                raise StoreError("The store is closed")
             self._changes.append(item)
             self._ready.notify()
         try:
@@ -137,45 +150,48 @@ class Store:
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run `query(connection)` on a read-only connection in a thread; it sees all that was acknowledged.
 
-        Never waits for writers, nor they for it. Cancelled, the query is interrupted. Raises StoreError.
+        Never waits for writers, nor they for it; all its statements see the same state. Cancelled, the query is
+        interrupted. What it raises is raised here, errors of SQLite as StoreError.
         """
-        async with self._reading:
-            connection = self._readers.pop() if self._readers else None
-            try:
-                if connection is None:
-                    connection = await trio.to_thread.run_sync(lambda: open_database(self.path, read_only=True))
-                return await self._query(connection, query)
-            finally:
-                if connection is not None:
-                    self._readers.append(connection)
+        if self._closing:
+            raise StoreError("The store is closed")
+        return await trio.to_thread.run_sync(self._read, query, limiter=self._reading)
 
-    async def _query(self, connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], T]) -> T:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_interrupt_when_cancelled, connection)
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = self._readers.pop() if self._readers else self._connect_reader()
+            connection.execute("BEGIN")
             try:
-                result = await trio.to_thread.run_sync(lambda: query(connection))
-            except sqlite3.Error as error:
-                # Raised bare below: a nursery would wrap it.
-                failure: sqlite3.Error | None = error
-            else:
-                failure = None
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise StoreError(f"The state cannot be read: {failure}") from failure
-        return result
+                return query(connection)
+            finally:
+                # Also ends what the query left half read, whose snapshot the next one would see otherwise.
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            trio.from_thread.check_cancelled()
+            raise StoreError(f"The state cannot be read: {error}") from error
+        finally:
+            if connection is not None:
+                self._readers.append(connection)
+                if self._closing:
+                    self._close_readers()
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = connect(self.path, read_only=True)
+        connection.set_progress_handler(_is_cancelled, _STEPS)
+        return connection
 
     # -- the thread ---------------------------------------------------------------------------------------------
 
     def work(self) -> None:
         """Commit changes until the store is closed and none is left."""
         try:
-            while True:
-                batch = self._take_batch()
-                if not batch:
-                    return
+            while batch := self._take_batch():
                 events = self._commit(batch)
                 self._token.run_sync_soon(self._tell, batch, events)
         finally:
+            # The last connection to close tidies up the database's own log, which a read-only one cannot.
+            self._close_readers()
             self._connection.close()
 
     def _take_batch(self) -> list[_Change[Any]]:
@@ -184,7 +200,7 @@ class Store:
                 batch: list[_Change[Any]] = []
                 while self._changes and len(batch) < _BATCH:
                     item = self._changes.popleft()
-                    if item is not None and item.state == "queued":
+                    if item.state == "queued":
                         item.state = "taken"
                         batch.append(item)
                 if batch or self._closing:
@@ -192,14 +208,13 @@ class Store:
                 self._ready.wait()
 
     def _commit(self, batch: list[_Change[Any]]) -> list[StoredEvent]:
-        connection = self._connection
-        transaction = Transaction(connection, self._seq, self._encode)
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            for item in batch:
-                self._apply(item, transaction)
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
+            try:
+                transaction = self._transact(batch, self._apply)
+            except _Spoilt:
+                self._connection.execute("ROLLBACK")
+                transaction = self._transact(batch, self._apply_apart)
+        except Exception as error:
             self._give_up(batch, error)
             return []
         self._seq = transaction.seq
@@ -208,15 +223,33 @@ class Store:
         self.changes += len(batch)
         return transaction.events
 
+    def _transact(
+        self, batch: list[_Change[Any]], apply: Callable[[_Change[Any], Transaction], None]
+    ) -> Transaction:
+        transaction = Transaction(self._connection, self._seq, self._encode)
+        transaction.execute("BEGIN IMMEDIATE")
+        for item in batch:
+            apply(item, transaction)
+        transaction.execute("COMMIT")
+        return transaction
+
     def _apply(self, item: _Change[Any], transaction: Transaction) -> None:
+        try:
+            item.value = item.run(transaction)
+        except BaseException as error:
+            if _is_disk_error(error):
+                # Not the change's fault, but the commit's: nothing that follows would fare better.
+                raise
+            raise _Spoilt from error
+
+    def _apply_apart(self, item: _Change[Any], transaction: Transaction) -> None:
         execute = transaction.execute
         seq, events = transaction.seq, len(transaction.events)
         execute("SAVEPOINT change")
         try:
             item.value = item.run(transaction)
-        except Exception as error:
-            if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF in _DISK_ERRORS:
-                # Not the change's fault, but the commit's: nothing that follows would fare better.
+        except BaseException as error:
+            if _is_disk_error(error):
                 raise
             item.error = error
             execute("ROLLBACK TO change")
@@ -224,18 +257,30 @@ class Store:
             del transaction.events[events:]
         execute("RELEASE change")
 
-    def _give_up(self, batch: list[_Change[Any]], error: sqlite3.Error) -> None:
+    def _give_up(self, batch: list[_Change[Any]], error: Exception) -> None:
         self.failure = str(error)
         logger.error("A commit of %d changes failed: %s", len(batch), error)
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
         for item in batch:
             item.value = None
             item.error = StoreError("The state could not be written; look at the daemon's log and its disk")
 
     def _tell(self, batch: list[_Change[Any]], events: list[StoredEvent]) -> None:
+        for item in batch:
+            if item.after is not None and item.error is None:
+                try:
+                    item.after(item.value)
+                except Exception as error:
+                    # Ours, and its writer's alone.
+                    logger.exception("What follows a change failed")
+                    item.error = error
         if events:
-            self._on_events(events)
+            try:
+                self._on_events(events)
+            except Exception:
+                logger.exception("Events could not be sent")
         for item in batch:
             item.done.set()
 
@@ -247,37 +292,55 @@ class Store:
             self._closing = True
             self._ready.notify()
 
-    def close_readers(self) -> None:
-        """Let go of the reading connections."""
+    def _close_readers(self) -> None:
         while self._readers:
             self._readers.pop().close()
 
 
-async def _interrupt_when_cancelled(connection: sqlite3.Connection) -> None:
+def _is_disk_error(error: BaseException) -> bool:
+    # Errors that Python's module raises by itself have no code.
+    return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DISK_ERRORS
+
+
+def _is_cancelled() -> bool:
     try:
-        await trio.sleep_forever()
-    finally:
-        connection.interrupt()
+        trio.from_thread.check_cancelled()
+    except trio.Cancelled:
+        return True
+    return False
 
 
 @asynccontextmanager
 async def open_store(path: Path, encode: EncodeEvent) -> AsyncIterator[Store]:
     """The store at `path`, made or migrated as needed, for the block; all that was taken is on disk at its end.
 
-    `encode(name, data, seq)` makes an event's frame. Raises what `open_database` raises.
+    `encode(name, data, seq)` makes an event's frame. Raises StoreLocked where another process has it open, and what
+    `open_database` raises.
     """
-    connection = await trio.to_thread.run_sync(open_database, path)
-    store = Store(path, connection, encode)
-    failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.to_thread.run_sync, store.work)
-        try:
-            yield store
-        except Exception as error:
-            # Raised bare below: a nursery would wrap it.
-            failure = error
-        finally:
-            store.close_soon()
-    store.close_readers()
-    if failure is not None:
-        raise failure
+    token = trio.lowlevel.current_trio_token()
+    lock = await trio.to_thread.run_sync(take_lock, path)
+    try:
+        store = await trio.to_thread.run_sync(_open, path, encode, token)
+        failure: BaseException | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, store.work)
+            try:
+                yield store
+            except Exception as error:
+                # Raised bare below: a nursery would wrap it.
+                failure = error
+            finally:
+                store.close_soon()
+        if failure is not None:
+            raise failure
+    finally:
+        release_lock(lock)
+
+
+def _open(path: Path, encode: EncodeEvent, token: trio.lowlevel.TrioToken) -> Store:
+    connection = open_database(path)
+    try:
+        return Store(path, connection, encode, token)
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreError(f"The state in {path} cannot be used: {error}") from error

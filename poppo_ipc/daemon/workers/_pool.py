@@ -199,7 +199,7 @@ class WorkerPool:
             delay = min(options.backoff_cap, options.backoff_base * 2.0 ** min(self._failures, 64))
             self._failures += 1
             self._not_before = trio.current_time() + delay
-            logger.warning("%s %s; the next one is started in %.1f s", worker.id, worker.reason, delay)
+            logger.warning("%s %s; the next one is started in %.3g s", worker.id, worker.reason, delay)
             return
         if worker.unbidden:
             logger.warning("%s %s", worker.id, worker.reason)

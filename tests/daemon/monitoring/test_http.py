@@ -178,6 +178,16 @@ async def test_an_idle_connection_is_closed(clock: MockClock) -> None:
         assert trio.current_time() - began == pytest.approx(10)
 
 
+async def test_a_connection_that_is_used_stays(clock: MockClock) -> None:
+    clock.autojump_threshold = 0.05  # the text is made in a thread
+    async with endpoint(request_seconds=10.0) as port:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            for _ in range(4):
+                await stream.send_all(GET)
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+                await trio.sleep(8)
+
+
 async def test_a_client_that_does_not_read_is_closed(clock: MockClock) -> None:
     registry = CollectorRegistry()
     gauge = Gauge("many", "x" * 1000, ["number"], registry=registry)

@@ -240,6 +240,23 @@ def test_arguments_that_do_not_fit_lose_no_line() -> None:
         assert logs.ring.tail(1)[0]["message"] == "%d of %d (TypeError in its arguments)"
 
 
+def test_halves_of_characters_lose_no_line(tmp_path: Path) -> None:
+    with daemon_logging(file=tmp_path / "log") as logs:
+        log.info(
+            "cannot open %s", b"\xff.txt".decode("utf-8", "surrogateescape"), extra={"p\udcff": {"\udcff": "\udcff"}}
+        )
+        assert logs.flush()
+        assert logs.dropped == 0
+    assert lines(tmp_path / "log")[0]["message"] == "cannot open \\udcff.txt"
+
+
+def test_a_record_that_cannot_be_taken_in_is_counted_and_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with daemon_logging() as logs:
+        logging.getLogger("bad\udcff").info("token=abc")
+        assert logs.dropped == 1
+    assert capsys.readouterr().err == ""
+
+
 def test_lines_of_many_threads_are_whole(tmp_path: Path) -> None:
     def work(number: int) -> None:
         for count in range(200):

@@ -115,6 +115,17 @@ async def test_a_scraper_sees_gauges_of_now(clock: MockClock) -> None:
     assert seen["poppo_sessions",] == 1
 
 
+async def test_queues_that_clients_make_up_share_one_series(clock: MockClock) -> None:
+    metrics = Metrics()
+    metrics.watch(queues=lambda: queues(**{f"q{number}": 1 for number in range(500)}))
+    await metrics.refresh()
+    waiting = {
+        key: value for key, value in samples(metrics).items() if key[0] == "poppo_queue_tasks" and "pending" in key
+    }
+    assert len(waiting) == 33
+    assert waiting["poppo_queue_tasks", "other", "pending"] == 468
+
+
 async def test_daemons_share_no_registry(clock: MockClock) -> None:
     first, second = Metrics(), Metrics()
     first.requests.on_answered("x", 1.0, None)
@@ -157,6 +168,8 @@ async def test_a_source_that_fails_costs_its_own_numbers_only(
     for _ in range(3):
         await trio.sleep(1)
         await metrics.refresh()
+    # Four times the 2 s that the workers may take, and the three in between.
+    assert trio.current_time() == pytest.approx(11)
     seen = samples(metrics)
     assert seen["poppo_queue_tasks", "default", "pending"] == 2
     assert seen["poppo_source_failures_total", "queue"] == 3

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import logging
 import os
 import resource
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 import trio
 import trio.testing
 
-from poppo_ipc.daemon.workers import Ending, PoolOptions, WorkerPool
+from poppo_ipc.daemon.workers import Ending, PoolOptions, WorkerPool, _platform
 from poppo_ipc.errors import DeclarationError
 
-from .kit import LIMIT, Events, Source, registry, running, wait_gone
+from .kit import LIMIT, Events, Source, alive, registry, running, wait_gone
 
 pytestmark = pytest.mark.trio
 
@@ -171,33 +174,61 @@ async def test_a_single_death_does_not_slow_the_next_start() -> None:
             assert (await bench.source.run("kill_self")).ending is Ending.CRASHED
 
 
-async def test_running_out_of_descriptors_is_survived(caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is left of the half-made workers, and when there are descriptors again, the pool comes up."""
+async def test_running_out_of_descriptors_at_any_step_is_survived(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is left of the half-made worker, and when there are descriptors again, the pool comes up."""
     usual = resource.getrlimit(resource.RLIMIT_NOFILE)
-    warned = trio.Event()
+    failures = 0
+    happened = trio.Event()
 
     def note(record: logging.LogRecord) -> bool:
-        warned.set()
+        happened.set()
         return True
 
+    async def start(nursery: trio.Nursery, pool: WorkerPool) -> None:
+        await nursery.start(pool.run)
+        happened.set()
+
     caplog.handler.addFilter(note)
-    source = Source()
-    pool = WorkerPool(registry(), source, Events(), PoolOptions(count=1, backoff_base=0.02))
-    for spare in range(2, 9):
+    for spare in range(1, 32):
         caplog.clear()
-        warned = trio.Event()
+        happened = trio.Event()
+        source = Source()
+        pool = WorkerPool(registry(), source, Events(), PoolOptions(count=1, backoff_base=0.02))
         with trio.fail_after(LIMIT):
             async with trio.open_nursery() as nursery:
-                highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-                resource.setrlimit(resource.RLIMIT_NOFILE, (highest + spare, usual[1]))
+                used = {int(name) for name in os.listdir("/proc/self/fd")}
+                free = (number for number in itertools.count() if number not in used)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, spare, None)), usual[1]))
                 try:
-                    nursery.start_soon(pool.run)
-                    await warned.wait()
+                    nursery.start_soon(start, nursery, pool)
+                    await happened.wait()
                 finally:
                     resource.setrlimit(resource.RLIMIT_NOFILE, usual)
-                assert "cannot be started: Too many open files" in caplog.text
                 assert (await source.run("noop")).ending is Ending.COMPLETED
                 nursery.cancel_scope.cancel()
+        assert psutil.Process().children() == []
+        if not caplog.records:
+            break
+        assert "cannot be started: Too many open files" in caplog.text
+        failures += 1
+    assert 6 <= failures < 30
+
+
+async def test_a_worker_whose_guardian_cannot_be_started_is_not_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def guardian(group: int) -> _platform.Guardian:
+        made.append(group)
+        if len(made) == 1:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return real(group)
+
+    real = _platform.Guardian
+    monkeypatch.setattr(_platform, "Guardian", guardian)
+    async with running() as bench:
+        assert len(made) == 2
+        assert alive(made) == made[1:]
+        assert [worker.id for worker in bench.pool.status().workers] == ["worker-2"]
 
 
 async def test_an_interpreter_that_is_not_there_is_refused() -> None:

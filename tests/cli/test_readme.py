@@ -1,0 +1,91 @@
+"""The README is true where a program can tell: its code runs, its tables are those of the code."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+import poppo_ipc
+from poppo_ipc import Limits, Overflow, PoppoError, SyncClient, TokenFileError, errors, generate_token
+
+from .processes import Program, run
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+BLOCKS = {
+    found[1]: found[0] for found in re.findall(r"```python\n(# (\w+)\.py\n.*?)```", README, re.DOTALL)
+}  # each block says in its first line what it is
+
+
+@pytest.fixture
+def settings(place: Path) -> dict[str, str]:
+    return {"POPPO_SOCKET": str(place / "sock"), "POPPO_TOKEN": generate_token()}
+
+
+@pytest.fixture
+def greeter(place: Path, settings: dict[str, str]) -> Iterator[Program]:
+    """The README's daemon, up and running."""
+    program = place / "daemon.py"
+    program.write_text(BLOCKS["daemon"])
+    with Program(sys.executable, program, env=settings) as daemon:
+        with SyncClient(settings["POPPO_SOCKET"], token=settings["POPPO_TOKEN"], retry_initial=True):
+            pass
+        yield daemon
+
+
+def test_each_block_of_python_is_run() -> None:
+    assert list(BLOCKS) == ["daemon", "sync", "listen"]
+    assert README.count("```python") == len(BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [("sync", "Hello, Ada!"), ("listen", "Hello, Grace!\nsomebody.greeted {'name': 'Grace'}")],
+)
+def test_its_clients_talk_to_its_daemon(
+    place: Path, settings: dict[str, str], greeter: Program, block: str, says: str
+) -> None:
+    program = place / f"{block}.py"
+    program.write_text(BLOCKS[block])
+    assert run(sys.executable, program, env=settings) == (0, says)
+
+
+def test_the_daemon_has_ten_lines_and_the_client_three() -> None:
+    def lines(block: str) -> int:
+        return sum(bool(line.strip()) for line in BLOCKS[block].splitlines()[1:])
+
+    assert (lines("daemon"), lines("sync")) == (10 - 1, 3)
+
+
+def test_the_table_of_limits_is_that_of_the_code() -> None:
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \| ([^ |]+) \|", README, re.MULTILINE))
+    limits = Limits()
+    real = {field.name: getattr(limits, field.name) for field in attrs.fields(Limits)}
+    shown = {name: value.value if isinstance(value, Overflow) else f"{value:g}" for name, value in real.items()}
+    shown |= {name: str(value) for name, value in real.items() if isinstance(value, int)}
+    assert rows == shown
+
+
+def test_the_table_of_errors_has_every_code_and_class() -> None:
+    table = README[README.index("| code | class |") : README.index("The programs exit")]
+    classes = [getattr(errors, name) for name in errors.__all__] + [TokenFileError]
+    missing = [
+        error.__name__
+        for error in classes
+        if error not in (PoppoError, errors.CommandError)
+        and not (
+            f"`{error.code}`" in table and (f"`{error.__name__}`" in table or error.__base__ is errors.ProtocolError)
+        )
+    ]
+    assert missing == []
+    codes = {error.code for error in classes}
+    assert set(re.findall(r"`([A-Z_]+)`", table)) <= codes
+
+
+def test_names_in_the_readme_exist() -> None:
+    called = set(re.findall(r"`([A-Z][A-Za-z]+)(?:\.|`|\()", README))
+    assert {name for name in called if not name.isupper()} <= {*poppo_ipc.__all__}

@@ -1,0 +1,194 @@
+"""`serve`, as a real process: how it starts, what it says, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from poppo_ipc import AuthenticationError, generate_token
+from poppo_ipc.commands.standard import DAEMON_STATUS
+
+from .processes import READY, Program, Serve, run
+
+SERVE = (sys.executable, "-m", "poppo_ipc", "serve")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_a_signal_and_ends_in_order(place: Path, number: signal.Signals) -> None:
+    with Serve(place / "sock") as daemon:
+        daemon.until_ready()
+        with daemon.client() as client:
+            status = client.call(DAEMON_STATUS)
+            assert (status.pid, status.status) == (daemon.pid, "running")
+            events = client.subscribe("daemon.*", timeout=10)
+            daemon.send(number)
+            event = next(iter(events))
+            assert event.name == "daemon.stopping"
+            assert event.data == {"pid": daemon.pid, "reason": number.name}
+        assert daemon.wait() == 0
+    assert not daemon.socket.exists()
+
+
+def test_the_command_daemon_stop_ends_it_in_order(place: Path) -> None:
+    with Serve(place / "sock") as daemon:
+        daemon.until_ready()
+        with daemon.client() as client:
+            assert client.call("daemon.stop") == {"message": "Daemon shutdown initiated"}
+        assert daemon.wait() == 0
+
+
+def test_it_answers_what_the_standard_commands_promise(place: Path) -> None:
+    with Serve(place / "sock", "--log-level", "warning") as daemon:
+        daemon.until_ready()
+        with daemon.client() as client:
+            status, health = client.call("daemon.status"), client.call("health.check")
+            names = [command["name"] for command in client.call("ipc.describe")["commands"]]
+        daemon.stop()
+    assert status["config"] == {"maxProcesses": None, "logLevel": "warning", "port": None}
+    assert status["components"] == {
+        "projectManager": False, "queueManager": False, "workerPool": False, "apiServer": False, "ipcServer": True
+    }  # fmt: skip
+    assert status["system"]["memory"]["rss"] > 1_000_000
+    assert health["status"] == "healthy"
+    assert health["checks"] == {"config": True, "queue": False, "workers": False, "api": False, "ipc": True}
+    assert {"daemon.status", "daemon.stop", "health.check", "ipc.describe", "events.subscribe"} <= set(names)
+
+
+def test_a_second_one_is_refused_by_the_pid_of_the_first_which_goes_on(place: Path) -> None:
+    with Serve(place / "sock") as first:
+        first.until_ready()
+        with Serve(place / "sock") as second:
+            assert second.wait() == 1
+        assert len(second.lines) == 1
+        assert f"process {first.pid} " in second.output
+        with first.client() as client:
+            assert client.call("daemon.status")["pid"] == first.pid
+        first.stop()
+
+
+def test_one_that_was_killed_is_followed_by_another_on_the_same_socket(place: Path) -> None:
+    with Serve(place / "sock") as first:
+        first.until_ready()
+        first.send(signal.SIGKILL)
+        assert first.wait() == -signal.SIGKILL
+    assert first.socket.is_socket()
+    with Serve(place / "sock") as second:
+        second.until_ready()
+        with second.client() as client:
+            assert client.call("daemon.status")["pid"] == second.pid
+        second.stop()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("restart",),
+        ("serve", "--port", "80"),
+        ("serve", "--no-auth", "--token-file", "t"),
+        ("serve", "--socket", "tcp://localhost:80"),
+        ("serve", "--log-level", "loud"),
+        ("demo", "--plain", "--json"),
+    ],
+)
+def test_wrong_usage_is_told_and_exits_2(arguments: tuple[str, ...]) -> None:
+    code, output = run(sys.executable, "-m", "poppo_ipc", *arguments)
+    assert code == 2
+    assert output.startswith("usage: poppo-ipc")
+
+
+def test_a_token_is_made_for_its_owner_alone_and_told_to_nobody(place: Path) -> None:
+    with Serve(place / "sock", "--log-level", "debug") as first:
+        first.until_ready()
+        file = first.state / "token"
+        token = file.read_text().strip()
+        with first.client() as client:
+            client.call("daemon.status")
+        with pytest.raises(AuthenticationError), first.client("wrong" + token):
+            pass
+        first.stop()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert f"POPPO_TOKEN_FILE={file}" in first.output
+    assert token not in first.output
+    with Serve(place / "sock") as second:
+        second.until_ready()
+        with second.client(token) as client:
+            client.call("daemon.status")
+        second.stop()
+    assert "POPPO_TOKEN_FILE" not in second.output
+
+
+@pytest.mark.parametrize("by", ["option", "POPPO_TOKEN_FILE", "POPPO_TOKEN"])
+def test_a_token_of_ones_own(place: Path, by: str) -> None:
+    token = generate_token(place / "own")
+    options = ("--token-file", place / "own") if by == "option" else ()
+    env = {"POPPO_TOKEN_FILE": str(place / "own"), "POPPO_TOKEN": token}
+    with Serve(place / "sock", *options, env={by: env[by]} if by in env else None) as daemon:
+        daemon.until_ready()
+        with daemon.client(token) as client:
+            client.call("daemon.status")
+        daemon.stop()
+    assert not (daemon.state / "token").exists()
+    assert token not in daemon.output
+
+
+def test_without_authentication_it_says_so(place: Path) -> None:
+    with Serve(place / "sock", "--no-auth") as daemon:
+        daemon.until_ready()
+        with daemon.client() as client:
+            assert client.call("daemon.status")["pid"] == daemon.pid
+        daemon.stop()
+    assert "Serving without a token" in daemon.output
+    assert not daemon.state.exists()
+
+
+def test_a_token_file_that_others_can_read_is_refused_and_nothing_is_left(place: Path) -> None:
+    generate_token(place / "open")
+    (place / "open").chmod(0o644)
+    with Serve(place / "sock", "--token-file", place / "open") as daemon:
+        assert daemon.wait() == 1
+    assert daemon.lines == [
+        f"poppo-ipc: Token file {place / 'open'} can be read by others (mode 0644); run: chmod 600 on it"
+    ]
+    assert not daemon.socket.exists()
+
+
+def test_a_path_too_long_for_a_socket_is_refused_with_its_length(place: Path) -> None:
+    long = place / ("x" * 120)
+    with Serve(long) as daemon:
+        assert daemon.wait() == 1
+    assert len(daemon.lines) == 1
+    assert str(len(os.fsencode(long))) in daemon.output
+
+
+def test_a_state_directory_that_is_a_file_is_refused_in_one_line(place: Path) -> None:
+    (place / "state").write_text("")
+    with Serve(place / "sock") as daemon:
+        assert daemon.wait() == 1
+    assert len(daemon.lines) == 1
+    assert str(place / "state") in daemon.output
+
+
+def test_outside_a_terminal_it_logs_json_lines(place: Path) -> None:
+    with Serve(place / "sock") as daemon:
+        daemon.until_ready()
+        daemon.stop()
+    logged = [json.loads(line) for line in daemon.lines if line.startswith("{")]
+    assert [line for line in daemon.lines if not line.startswith("{")][1:] == [f"{READY}unix:{daemon.socket}"]
+    assert logged[0]["event"] == f"Serving on unix:{daemon.socket}"
+    assert {"level", "logger", "timestamp"} <= set(logged[0])
+
+
+def test_the_default_address_is_that_of_the_environment(place: Path) -> None:
+    environ = {"POPPO_SOCKET": str(place / "else"), "POPPO_STATE_DIR": str(place / "state")}
+    with Program(*SERVE, env=environ) as daemon:
+        assert daemon.wait_for(READY) == f"unix:{place / 'else'}"
+        daemon.send(signal.SIGTERM)
+        assert daemon.wait() == 0
+    assert (place / "state" / "token").exists()
