@@ -99,13 +99,14 @@ async def _listener(address: Address | None) -> Listener:
 
 
 def _token(options: ServeOptions) -> str | None:
+    environ = dict(os.environ)
+    # What the daemon starts has no business with it.
+    os.environ.pop("POPPO_TOKEN", None)
     if options.no_auth:
         return None
     if options.token_file is not None:
         return read_token_file(options.token_file)
-    from_environment = token_from_environment()
-    # What the daemon starts has no business with it.
-    os.environ.pop("POPPO_TOKEN", None)
+    from_environment = token_from_environment(environ)
     if from_environment is not None:
         return from_environment
     path = options.state_dir / "token"

@@ -157,8 +157,9 @@ class ClientConnection(Connection):
     ) -> bytearray | None:
         """The `auth` that answers `welcome`, or None where none is needed: an original that asks for no token.
 
-        Where the server offers `challenge` and there is a token, a proof goes out in place of the token. Raises
-        AuthenticationError where a token is needed and none was given.
+        Where the server offers `challenge`, a proof goes out in place of the token; to a server that asks for no
+        authentication, neither. Raises AuthenticationError where a token is needed and none was given, and where the
+        server offers the challenge in a form that would have the token sent after all.
         """
         if self.welcome is None:
             raise LocalProtocolError("There is no welcome to answer yet; authenticate when it has come")
@@ -170,10 +171,14 @@ class ClientConnection(Connection):
                 return None
             auth.token = token
             return self._send_auth(auth, token, (), b"")
-        nonce = decode_nonce(self.welcome.nonce) if self.welcome.auth_required else None
+        if not self.welcome.auth_required:
+            token = None
+        nonce = decode_nonce(self.welcome.nonce)
         offered = set(self.welcome.capabilities)
-        if nonce is None or token is None:
+        if token is None:
             offered.discard(CHALLENGE)
+        elif CHALLENGE in offered and CHALLENGE in capabilities and nonce is None:
+            raise AuthenticationError("The server offers a challenge with no nonce; the token was not sent to it")
         wanted = tuple(each for each in capabilities if each in offered)
         client_nonce = b""
         auth.capabilities = list(wanted)

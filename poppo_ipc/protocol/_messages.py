@@ -79,7 +79,7 @@ class AuthSuccess(Struct, tag_field="type", tag="auth-success", rename="camel", 
     timestamp: int = 0
     session_id: str | UnsetType = UNSET
     capabilities: list[str] | UnsetType = UNSET
-    proof: str | UnsetType = UNSET
+    proof: Any = UNSET
     epoch: str | UnsetType = UNSET
     seq: int | UnsetType = UNSET
     keys_durable: bool | UnsetType = UNSET

@@ -178,6 +178,26 @@ def test_a_success_that_nobody_asked_for_is_passed_over() -> None:
     assert not client.settled
 
 
+def test_a_token_is_not_shown_to_who_does_not_ask_for_it() -> None:
+    client = new_client()
+    client.receive_data(wire(type="welcome", authRequired=False, capabilities=list(ALL_CAPABILITIES)))
+    data = client.authenticate("a", TOKEN)
+    assert data is not None
+    assert not {"token", "proof", "clientNonce"} & one(data).keys()
+
+
+@pytest.mark.parametrize("nonce", [None, "", "AAAA", 7])
+def test_a_challenge_that_cannot_be_met_does_not_get_the_token(nonce: object) -> None:
+    """A server that offers a proof and breaks it would otherwise be told the token itself."""
+    client = new_client()
+    fields = {} if nonce is None else {"nonce": nonce}
+    client.receive_data(wire(type="welcome", authRequired=True, capabilities=list(ALL_CAPABILITIES), **fields))
+    if client.welcome is not None:
+        with pytest.raises(AuthenticationError):
+            client.authenticate("a", TOKEN)
+    assert client.state is not State.READY
+
+
 def test_an_original_server_gets_only_what_an_original_client_sends() -> None:
     client = new_client()
     client.receive_data(wire(type="welcome", version="1.0.0", authRequired=True, timestamp=1))

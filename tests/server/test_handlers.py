@@ -382,36 +382,6 @@ async def test_a_handler_that_loses_its_client_is_cancelled(serve: Serve) -> Non
         assert (gate.cancelled, served.server.statistics().running) == (10, 0)
 
 
-async def test_threads(serve: Serve) -> None:
-    """A thread cannot be stopped; its client does not wait for it."""
-    router = Router()
-    release = trio.Event()
-    entered = trio.Event()
-    done: list[bool] = []
-
-    @router.command("block", thread=True)
-    def block(ctx: Context) -> str:
-        trio.from_thread.run_sync(entered.set)
-        trio.from_thread.run(release.wait)
-        done.append(ctx.cancelled)
-        return "done"
-
-    async with serve(router) as served:
-        client = await served.client("cancel", "deadline")
-        await client.command("1", "block")
-        await entered.wait()
-        await client.command("2", "block", timeoutMs=1_000_000)
-        await client.send(type="cancel", id="1")
-        assert fault(await client.answer("1"))["code"] == "CANCELLED"
-        assert fault(await client.answer("2"))["code"] == "TIMEOUT"
-        release.set()
-        assert await client.call("block") == "done"
-        with trio.fail_after(1000):
-            while len(done) < 3:
-                await trio.to_thread.run_sync(lambda: None)
-        assert sorted(done) == [False, True, True]
-
-
 async def test_middleware(serve: Serve) -> None:
     router, inner = Router(), Router()
     log: list[str] = []
