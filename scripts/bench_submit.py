@@ -160,7 +160,7 @@ def load(connection: Connection, tasks: int, outstanding: int, key: str) -> dict
     """Submit, and measure from the first command to the last answer."""
     run = os.urandom(6).hex()
     ids = []
-    for number in range(PROJECTS):
+    for _ in range(PROJECTS):
         directory = tempfile.mkdtemp()
         ids.append(connection.call("project.add", {"path": directory})["project"]["id"])
         os.rmdir(directory)

@@ -65,9 +65,9 @@ class Projects(_Group):
         """Add the project in the directory `path`."""
         return await self._client.call(standard.PROJECT_ADD, standard.ProjectAddArgs(path, name, config))
 
-    async def remove(self, project_id: str) -> standard.Done:
-        """Remove a project."""
-        return await self._client.call(standard.PROJECT_REMOVE, standard.ProjectArgs(project_id))
+    async def remove(self, project_id: str, force: bool = False) -> standard.Done:
+        """Remove a project; one with running tasks only with `force`, which stops them."""
+        return await self._client.call(standard.PROJECT_REMOVE, standard.ProjectRemoveArgs(project_id, force))
 
     async def status(self, project_id: str) -> standard.ProjectDetails:
         """One project whole."""
@@ -167,7 +167,7 @@ class Tasks(_Group):
 
     def output(self, task_id: str) -> ItemStream:
         """What a task printed, as items; follows it while it runs."""
-        return self._client.stream(standard.TASK_OUTPUT, standard.TaskArgs(task_id))
+        return self._client.stream(standard.TASK_OUTPUT, standard.TaskOutputArgs(task_id))
 
 
 class Logs(_Group):

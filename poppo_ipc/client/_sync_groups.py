@@ -65,9 +65,9 @@ class SyncProjects(_Group):
         """Add the project in the directory `path`."""
         return self._client.call(standard.PROJECT_ADD, standard.ProjectAddArgs(path, name, config))
 
-    def remove(self, project_id: str) -> standard.Done:
-        """Remove a project."""
-        return self._client.call(standard.PROJECT_REMOVE, standard.ProjectArgs(project_id))
+    def remove(self, project_id: str, force: bool = False) -> standard.Done:
+        """Remove a project; one with running tasks only with `force`, which stops them."""
+        return self._client.call(standard.PROJECT_REMOVE, standard.ProjectRemoveArgs(project_id, force))
 
     def status(self, project_id: str) -> standard.ProjectDetails:
         """One project whole."""
@@ -165,7 +165,7 @@ class SyncTasks(_Group):
 
     def output(self, task_id: str) -> SyncItems:
         """What a task printed, as items; follows it while it runs."""
-        return self._client.stream(standard.TASK_OUTPUT, standard.TaskArgs(task_id))
+        return self._client.stream(standard.TASK_OUTPUT, standard.TaskOutputArgs(task_id))
 
 
 class SyncLogs(_Group):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from poppo_ipc import AuthenticationError, generate_token
+from poppo_ipc import AuthenticationError, Event, generate_token
 from poppo_ipc.commands.standard import DAEMON_STATUS
 
 from .processes import READY, Program, Serve, run
@@ -29,6 +29,7 @@ def test_it_serves_until_a_signal_and_ends_in_order(place: Path, number: signal.
             events = client.subscribe("daemon.*", timeout=10)
             daemon.send(number)
             event = next(iter(events))
+            assert isinstance(event, Event)
             assert event.name == "daemon.stopping"
             assert event.data == {"pid": daemon.pid, "reason": number.name}
         assert daemon.wait() == 0

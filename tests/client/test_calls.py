@@ -274,6 +274,45 @@ async def test_closing_wakes_who_waits_and_cancels_at_the_server() -> None:
             await client.call("x")
 
 
+async def test_closing_takes_the_time_to_send_what_is_queued() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.settle()
+        await stuck.wait()
+        command = await peer.command("long")
+        rest = await peer.until_closed()
+        assert [(type(each), each.id) for each in rest] == [(Cancel, command.id)]
+
+    stuck = anyio.Event()
+    async with serving(script) as address, connect(address, close_seconds=5) as client:
+
+        async def ask() -> None:
+            with pytest.raises(ConnectionClosed):
+                await client.call("long", text="x" * (1 << 20))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(client.aclose)
+            await anyio.wait_all_tasks_blocked()
+            stuck.set()
+
+
+async def test_closing_does_not_wait_for_ever() -> None:
+    async def stuck(peer: Peer) -> None:
+        await peer.settle()
+        await over.wait()
+
+    over = anyio.Event()
+    async with serving(stuck) as address:
+        with anyio.move_on_after(20) as scope:
+            async with connect(address, close_seconds=0.05) as client, anyio.create_task_group() as tasks:
+                tasks.start_soon(client.call, "long", {"text": "x" * (1 << 20)})
+                await anyio.wait_all_tasks_blocked()
+                tasks.cancel_scope.cancel()
+        assert not scope.cancelled_caught
+        over.set()
+
+
 async def test_the_blocks_exception_comes_out_bare() -> None:
     class OwnError(Exception):
         pass
@@ -380,6 +419,7 @@ async def test_a_cancelled_pipeline_cancels_its_calls() -> None:
         commands = [await peer.recv(Command) for _ in range(2)]
         got.set()
         assert {(await peer.recv(Cancel)).id for _ in range(2)} == {each.id for each in commands}
+        await peer.respond(await peer.command("y"), "y")
         await peer.until_closed()
 
     got = anyio.Event()
@@ -394,6 +434,7 @@ async def test_a_cancelled_pipeline_cancels_its_calls() -> None:
             tasks.start_soon(ask)
             await got.wait()
             tasks.cancel_scope.cancel()
+        assert await client.call("y") == "y"
 
 
 async def test_ping() -> None:

@@ -19,7 +19,7 @@ from poppo_ipc.errors import (
     ShuttingDown,
     VersionMismatch,
 )
-from poppo_ipc.protocol import ALL_CAPABILITIES, Auth
+from poppo_ipc.protocol import ALL_CAPABILITIES, Auth, Pong
 
 from .peer import Original, Peer, serving
 
@@ -247,6 +247,19 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
         with pytest.raises(ConnectionLost, match="handshake"):
             async with connect(address, handshake_seconds=0.05, initial=Backoff(start=0.001, attempts=1)):
                 pytest.fail("connected")
+
+
+async def test_what_comes_in_one_piece_with_the_end_of_the_handshake_is_not_lost() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send(peer.connection.welcome())
+        accepted = peer.connection.accept(await peer.recv(Auth), session_id="s")
+        await peer.send(accepted, peer.connection.ping("at once"))
+        assert (await peer.recv(Pong)).id == "at once"
+        await peer.until_closed()
+
+    async with serving(script) as address, connect(address) as client:
+        await anyio.wait_all_tasks_blocked()
+        assert client.state is ClientState.CONNECTED
 
 
 async def test_events_right_behind_the_handshake_are_not_lost() -> None:

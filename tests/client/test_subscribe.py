@@ -364,6 +364,7 @@ async def test_leaving_early_cancels() -> None:
         command = await peer.command("count")
         await peer.send(*[peer.connection.item(command.id, n) for n in range(10)])
         assert (await peer.recv(Cancel)).id == command.id
+        await peer.respond(await peer.command("y"), "y")
         assert await peer.until_closed() == []
 
     async with serving(script) as address, connect(address) as client:
@@ -373,6 +374,7 @@ async def test_leaving_early_cancels() -> None:
                 _ = items.result
         with pytest.raises(RuntimeError):
             _ = items.result
+        assert await client.call("y") == "y"
 
 
 async def test_typed_items() -> None:

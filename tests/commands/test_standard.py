@@ -27,7 +27,7 @@ COMMANDS = {
     "daemon.metrics": "",
     "project.list": "",
     "project.add": "path name? config?",
-    "project.remove": "projectId",
+    "project.remove": "projectId force?",
     "project.status": "projectId",
     "project.start": "projectId",
     "project.stop": "projectId",
@@ -46,7 +46,7 @@ COMMANDS = {
     "task.cancel": "taskId",
     "task.retry": "taskId",
     "task.submit": "type projectId? queue? payload? priority? timeoutMs? maxAttempts? runAt? idempotencyKey?",
-    "task.output": "taskId",
+    "task.output": "taskId follow?",
     "metrics.get": "type? period?",
     "logs.tail": "lines? level? follow?",
     "health.check": "",
@@ -88,6 +88,7 @@ RESULTS = {
     "task.list": "count tasks",
     "task.retry": "message newTaskId",
     "task.submit": "taskId",
+    "task.output": "taskId status error outputBytes output",
     "metrics.get": "type period metrics",
     "logs.tail": "lines level",
     "health.check": "status timestamp checks",
@@ -168,6 +169,11 @@ def test_the_tuples_are_sorted_and_the_names_exported() -> None:
         ),
         ("queue.stats", {"period": "1 h"}, "Invalid argument 'period': must match the pattern ^[0-9]{1,9}[smhd]$"),
         ("task.submit", {"type": "t", "timeoutMs": 0}, "Invalid argument 'timeoutMs': must be at least 1"),
+        *(
+            ("task.submit", {"type": "t", name: 2**63}, f"Invalid argument '{name}': must be at most {2**53}")
+            for name in ("priority", "timeoutMs", "maxAttempts")
+        ),
+        ("task.list", {"offset": 2**63}, f"Invalid argument 'offset': must be at most {2**53}"),
         (
             "task.submit",
             {"type": "t", "runAt": "2030-01-01T00:00:00"},

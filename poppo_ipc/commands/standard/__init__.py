@@ -64,6 +64,7 @@ from poppo_ipc.commands.standard.project import ProjectChanged as ProjectChanged
 from poppo_ipc.commands.standard.project import ProjectDetails as ProjectDetails
 from poppo_ipc.commands.standard.project import ProjectList as ProjectList
 from poppo_ipc.commands.standard.project import ProjectRef as ProjectRef
+from poppo_ipc.commands.standard.project import ProjectRemoveArgs as ProjectRemoveArgs
 from poppo_ipc.commands.standard.project import ProjectStatusChanged as ProjectStatusChanged
 from poppo_ipc.commands.standard.project import ProjectUpdateArgs as ProjectUpdateArgs
 from poppo_ipc.commands.standard.project import TaskCounts as TaskCounts
@@ -98,6 +99,8 @@ from poppo_ipc.commands.standard.task import TaskFailed as TaskFailed
 from poppo_ipc.commands.standard.task import TaskList as TaskList
 from poppo_ipc.commands.standard.task import TaskListArgs as TaskListArgs
 from poppo_ipc.commands.standard.task import TaskOutput as TaskOutput
+from poppo_ipc.commands.standard.task import TaskOutputArgs as TaskOutputArgs
+from poppo_ipc.commands.standard.task import TaskOutputEnd as TaskOutputEnd
 from poppo_ipc.commands.standard.task import TaskRetried as TaskRetried
 from poppo_ipc.commands.standard.task import TaskStarted as TaskStarted
 from poppo_ipc.commands.standard.task import TaskSubmitArgs as TaskSubmitArgs
@@ -245,6 +248,7 @@ __all__ = [
     "ProjectDetails",
     "ProjectList",
     "ProjectRef",
+    "ProjectRemoveArgs",
     "ProjectStatusChanged",
     "ProjectUpdateArgs",
     "QueueArgs",
@@ -268,6 +272,8 @@ __all__ = [
     "TaskList",
     "TaskListArgs",
     "TaskOutput",
+    "TaskOutputArgs",
+    "TaskOutputEnd",
     "TaskRetried",
     "TaskStarted",
     "TaskState",

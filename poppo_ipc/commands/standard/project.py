@@ -35,6 +35,7 @@ __all__ = [
     "ProjectDetails",
     "ProjectList",
     "ProjectRef",
+    "ProjectRemoveArgs",
     "ProjectStatusChanged",
     "ProjectUpdateArgs",
     "TaskCounts",
@@ -95,8 +96,16 @@ class ProjectArgs:
 
 
 @attrs.frozen
+class ProjectRemoveArgs:
+    """The project that is meant, and whether to remove it though tasks of it run."""
+
+    project_id: ProjectId
+    force: Annotated[bool, Arg(doc="Stop its running tasks first.")] = False
+
+
+@attrs.frozen
 class ProjectUpdateArgs:
-    """The project that is meant, and settings that replace those of the same name."""
+    """The project that is meant, and settings to merge into its own: objects key by key, null deletes."""
 
     project_id: ProjectId
     config: Annotated[dict[str, Any], Arg(doc="The settings to change.")]
@@ -164,7 +173,7 @@ class ProjectStatusChanged:
 
 PROJECT_LIST = CommandSpec("project.list", NoArgs, ProjectList, summary="List the projects.", idempotent=True)
 PROJECT_ADD = CommandSpec("project.add", ProjectAddArgs, ProjectAddResult, summary="Add a project.")
-PROJECT_REMOVE = CommandSpec("project.remove", ProjectArgs, Done, summary="Remove a project.")
+PROJECT_REMOVE = CommandSpec("project.remove", ProjectRemoveArgs, Done, summary="Remove a project.")
 PROJECT_STATUS = CommandSpec("project.status", ProjectArgs, ProjectDetails, summary="Show a project.", idempotent=True)
 PROJECT_START = CommandSpec("project.start", ProjectArgs, Done, summary="Start a project.")
 PROJECT_STOP = CommandSpec("project.stop", ProjectArgs, Done, summary="Stop a project.")

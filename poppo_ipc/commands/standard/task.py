@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import attrs
 from msgspec import Meta
@@ -31,11 +31,16 @@ __all__ = [
     "TaskList",
     "TaskListArgs",
     "TaskOutput",
+    "TaskOutputArgs",
+    "TaskOutputEnd",
     "TaskRetried",
     "TaskStarted",
     "TaskSubmitArgs",
     "TaskSubmitted",
 ]
+
+#: What any client and any database can hold as an integer.
+_LARGEST: Final = 2**53
 
 
 @attrs.frozen
@@ -44,7 +49,7 @@ class TaskListArgs:
 
     status: Annotated[TaskState | None, Arg(doc="Only tasks in this state.")] = None
     limit: Annotated[int, Meta(ge=0), Arg(doc="How many at most.")] = 100
-    offset: Annotated[int, Meta(ge=0), Arg(doc="How many to skip first.")] = 0
+    offset: Annotated[int, Meta(ge=0, le=_LARGEST), Arg(doc="How many to skip first.")] = 0
 
 
 @attrs.frozen
@@ -125,9 +130,11 @@ class TaskSubmitArgs:
     project_id: Annotated[str | None, Arg(doc="The project that it belongs to.")] = None
     queue: QueueName | None = None
     payload: Annotated[Any, Arg(doc="What the work is given.")] = None
-    priority: Annotated[int, Arg(doc="A greater number runs first.")] = 0
-    timeout_ms: Annotated[int | None, Meta(ge=1), Arg(doc="How long one attempt may take, in milliseconds.")] = None
-    max_attempts: Annotated[int | None, Meta(ge=1), Arg(doc="How often to try.")] = None
+    priority: Annotated[int, Meta(ge=-_LARGEST, le=_LARGEST), Arg(doc="A greater number runs first.")] = 0
+    timeout_ms: Annotated[
+        int | None, Meta(ge=1, le=_LARGEST), Arg(doc="How long one attempt may take, in milliseconds.")
+    ] = None
+    max_attempts: Annotated[int | None, Meta(ge=1, le=_LARGEST), Arg(doc="How often to try.")] = None
     run_at: Annotated[datetime | None, Meta(tz=True), Arg(doc="Not before this time.")] = None
     idempotency_key: Annotated[
         str | None, Meta(min_length=1, max_length=128), Arg(doc="Submitting again with the same key adds no task.")
@@ -142,12 +149,34 @@ class TaskSubmitted:
 
 
 @attrs.frozen
+class TaskOutputArgs:
+    """The task that is meant, and whether to go on until it has ended."""
+
+    task_id: TaskId
+    follow: Annotated[bool, Arg(doc="Go on with what it prints until it has ended.")] = True
+
+
+@attrs.frozen
 class TaskOutput:
-    """A piece of what a task printed. `stream` is `stdout` or `stderr`."""
+    """A piece of what a task printed.
+
+    `stream` is `stdout` or `stderr`; or `truncated`, whose text says how much more there was than is kept.
+    """
 
     text: str
     stream: str = "stdout"
-    timestamp: datetime | None = None
+    attempt: int = 1
+
+
+@attrs.frozen
+class TaskOutputEnd:
+    """How the task stood when its output was all sent. `output` is for clients that take no items: all of the text."""
+
+    task_id: str
+    status: str
+    error: str | None = None
+    output_bytes: int = 0
+    output: str | None = None
 
 
 @attrs.frozen
@@ -183,8 +212,8 @@ TASK_RETRY = CommandSpec("task.retry", TaskArgs, TaskRetried, summary="Run a fai
 TASK_SUBMIT = CommandSpec("task.submit", TaskSubmitArgs, TaskSubmitted, summary="Add a task.")
 TASK_OUTPUT = CommandSpec(
     "task.output",
-    TaskArgs,
-    type(None),
+    TaskOutputArgs,
+    TaskOutputEnd,
     summary="Show what a task printed, and follow it while it runs.",
     idempotent=True,
     item=TaskOutput,

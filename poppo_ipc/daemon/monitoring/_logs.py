@@ -205,11 +205,15 @@ def daemon_logging(
 
 
 def _configure_structlog() -> None:
+    logger_class = logging.getLoggerClass()
+    factory = structlog.stdlib.LoggerFactory()
+    # It makes all new loggers of the process look for their callers, which nothing here shows.
+    logging.setLoggerClass(logger_class)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, _to_logging],
         wrapper_class=structlog.stdlib.BoundLogger,
         context_class=dict,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=factory,
         # A logger that is kept would go on by this configuration after it has been put back.
         cache_logger_on_first_use=False,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import trio
-from attrs import define, evolve, frozen
+from attrs import evolve, frozen
 
 from poppo_ipc.commands import Context
 from poppo_ipc.commands.standard import Project, ProjectDetails
@@ -36,11 +36,8 @@ class ProjectRecord:
     active_ms: int | None
 
 
-@define(eq=False)
-class _Activity:
-    """When the tasks of a project last did something: in memory, as each of their own rows says it too."""
-
-    ms: int | None
+class _TasksRun(Conflict):
+    """Tasks of the project are running."""
 
 
 class Projects:
@@ -51,25 +48,21 @@ class Projects:
         self._answers = answers
         self._queue = queue
         self._records: dict[str, ProjectRecord] = {}
-        self._activity: dict[str, _Activity] = {}
+        self._active_ms: dict[str, int | None] = {}  # when their tasks last started or ended
         queue.on_activity(self._was_active)
 
     async def load(self) -> None:
         """Read the projects, and tell the queue which of them are stopped. Raises StoreError."""
 
         def read(connection: sqlite3.Connection) -> list[ProjectRecord]:
-            found = connection.execute(
-                "SELECT p.*, (SELECT max(coalesce(completed_ms, started_ms)) FROM tasks WHERE project_id = p.id)"
-                " AS last FROM projects p ORDER BY created_ms, id"
-            )
-            return [_record(row) for row in found]
+            return [_record(row) for row in connection.execute("SELECT * FROM projects ORDER BY created_ms, rowid")]
 
         for record in await self._store.read(read):
             self._enter(record)
 
     def _enter(self, record: ProjectRecord) -> None:
         self._records[record.id] = record
-        self._activity.setdefault(record.id, _Activity(record.active_ms))
+        self._active_ms.setdefault(record.id, record.active_ms)
         self._queue.schedule.set_weight(record.id, weight_of(record.config))
         if record.status == "active":
             self._queue.schedule.start_project(record.id)
@@ -78,9 +71,8 @@ class Projects:
             self._queue.schedule.stop_project(record.id)
 
     def _was_active(self, project: str, ms: int) -> None:
-        activity = self._activity.get(project)
-        if activity is not None:
-            activity.ms = ms
+        if project in self._active_ms:
+            self._active_ms[project] = ms
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -103,7 +95,7 @@ class Projects:
                 path=record.path,
                 status=record.status,
                 enabled=record.enabled,
-                last_activity=as_datetime(self._activity[record.id].ms),
+                last_activity=as_datetime(self._active_ms[record.id]),
             )
             for record in self._records.values()
         ]
@@ -117,7 +109,7 @@ class Projects:
             path=record.path,
             status=record.status,
             enabled=record.enabled,
-            last_activity=as_datetime(self._activity[record.id].ms),
+            last_activity=as_datetime(self._active_ms[record.id]),
             config=record.config,
             created_at=as_datetime(record.created_ms),
             tasks=self._queue.counts.of_project(record.id),
@@ -153,9 +145,7 @@ class Projects:
             transaction.publish("project.added", {"projectId": record.id, "name": record.name, "path": record.path})
             return {"message": "Project added successfully", "project": reference}
 
-        result = await self._answers.commit(ctx, change)
-        self._enter(record)
-        return result
+        return await self._answers.commit(ctx, change, lambda answer: self._enter(record))
 
     async def set_status(self, ctx: Context | None, project_id: str, status: str, done: str) -> dict[str, str]:
         """Start or stop a project: `status` is `active` or `inactive`. No event where it is so already."""
@@ -170,9 +160,10 @@ class Projects:
                 transaction.publish("project.status-changed", {"projectId": project_id, "status": status})
             return answer
 
-        await self._answers.commit(ctx, change)
-        self._change(project_id, status=status, enabled=status == "active")
-        return answer
+        def after(answer: dict[str, str]) -> None:
+            self._change(project_id, status=status, enabled=status == "active")
+
+        return await self._answers.commit(ctx, change, after)
 
     async def restart(self, ctx: Context | None, project_id: str) -> dict[str, str]:
         """Stop a project and start it again; both are told."""
@@ -186,25 +177,25 @@ class Projects:
             transaction.publish("project.status-changed", {"projectId": project_id, "status": "active"})
             return answer
 
-        await self._answers.commit(ctx, change)
-        self._change(project_id, status="active", enabled=True)
-        return answer
+        def after(answer: dict[str, str]) -> None:
+            self._change(project_id, status="active", enabled=True)
+
+        return await self._answers.commit(ctx, change, after)
 
     async def update(self, ctx: Context | None, project_id: str, changes: dict[str, Any]) -> dict[str, str]:
         """Merge changes into a project's settings. Raises NotFound, and InvalidArgs, which changes nothing."""
         answer = {"message": "Project updated successfully"}
-        merged: dict[str, Any] = {}
+        merged: list[dict[str, Any]] = []
 
         def change(transaction: Transaction) -> dict[str, str]:
             row = self._exists(transaction, project_id)
-            merged.update(merge_config(msgspec.json.decode(row["config"]), changes))
-            check_config(merged)
-            transaction.execute("UPDATE projects SET config = ? WHERE id = ?", (_json(merged), project_id))
+            config = merge_config(msgspec.json.decode(row["config"]), changes)
+            check_config(config)
+            transaction.execute("UPDATE projects SET config = ? WHERE id = ?", (_json(config), project_id))
+            merged[:] = [config]
             return answer
 
-        await self._answers.commit(ctx, change)
-        self._change(project_id, config=merged)
-        return answer
+        return await self._answers.commit(ctx, change, lambda answer: self._change(project_id, config=merged[0]))
 
     async def remove(self, ctx: Context | None, project_id: str, force: bool) -> dict[str, str]:
         """Remove a project and cancel what waits of it. Raises Conflict while tasks of it run, unless `force`.
@@ -218,7 +209,7 @@ class Projects:
         def change(transaction: Transaction) -> dict[str, str]:
             self._exists(transaction, project_id)
             if transaction.one("SELECT 1 FROM tasks WHERE project_id = ? AND status = 'running'", (project_id,)):
-                raise Conflict("Tasks of this project are running; wait for them, or remove it with force")
+                raise _TasksRun("Tasks of this project are running; wait for them, or remove it with force")
             cancelled[:] = transaction.execute(
                 "SELECT id, queue, project_id FROM tasks WHERE project_id = ? AND status = 'pending'", (project_id,)
             ).fetchall()
@@ -231,25 +222,28 @@ class Projects:
             transaction.publish("project.removed", {"projectId": project_id, "name": record.name, "path": record.path})
             return answer
 
-        if force:
-            self._queue.schedule.stop_project(project_id)
+        def after(answer: dict[str, str]) -> None:
+            self._queue.withdrawn(cancelled)
+            self._records.pop(project_id, None)
+            self._active_ms.pop(project_id, None)
+            self._queue.schedule.forget_project(project_id)
+
+        if not force:
+            return await self._answers.commit(ctx, change, after)
+        # Nothing of it starts any more; but a worker may be about to have a task, which is seen in the next round.
+        self._queue.schedule.stop_project(project_id)
         try:
-            while force and self._queue.running_of(project_id):
-                for task_id in self._queue.running_of(project_id):
-                    self._queue.stop_running(task_id)
-                    await self._queue.until_ended(task_id)
-            await self._answers.commit(ctx, change)
-        except BaseException:
-            if project_id in self._records and self._records[project_id].status == "active":
+            while True:
+                await self._queue.stop(self._queue.running_of(project_id))
+                try:
+                    return await self._answers.commit(ctx, change, after)
+                except _TasksRun:
+                    continue
+        finally:
+            record_now = self._records.get(project_id)
+            if record_now is not None and record_now.status == "active":
                 self._queue.schedule.start_project(project_id)
                 self._queue.wake()
-            raise
-        for task in cancelled:
-            self._queue.withdrawn(task)
-        self._records.pop(project_id, None)
-        self._activity.pop(project_id, None)
-        self._queue.schedule.forget_project(project_id)
-        return answer
 
     def _exists(self, transaction: Transaction, project_id: str) -> Row:
         row = transaction.one("SELECT * FROM projects WHERE id = ?", (project_id,))
@@ -267,6 +261,8 @@ def _directory(path: str) -> str:
     try:
         resolved = Path(path).expanduser().resolve(strict=True)
         is_directory = resolved.is_dir()
+        # A name that is no text cannot be told to clients.
+        str(resolved).encode()
     except (OSError, RuntimeError, ValueError):
         is_directory = False
     if not is_directory:
@@ -287,5 +283,5 @@ def _record(row: Row) -> ProjectRecord:
         status=row["status"],
         enabled=bool(row["enabled"]),
         created_ms=row["created_ms"],
-        active_ms=row["last"],
+        active_ms=row["active_ms"],
     )

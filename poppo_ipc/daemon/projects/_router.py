@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Any
 
-from poppo_ipc.commands import Arg, Context, Router
+from poppo_ipc.commands import Context, Router
 from poppo_ipc.commands.standard import (
     NOTIFY_PROJECT_CHANGE,
     PROJECT_ADD,
     PROJECT_ADDED,
     PROJECT_LIST,
+    PROJECT_REMOVE,
     PROJECT_REMOVED,
     PROJECT_RESTART,
     PROJECT_START,
@@ -24,6 +25,7 @@ from poppo_ipc.commands.standard import (
     ProjectArgs,
     ProjectDetails,
     ProjectList,
+    ProjectRemoveArgs,
     ProjectUpdateArgs,
 )
 from poppo_ipc.daemon.projects._projects import Projects
@@ -50,13 +52,9 @@ def projects_router(projects: Projects, notified: Callable[[str, Any], Awaitable
     async def project_add(ctx: Context, args: ProjectAddArgs) -> Any:
         return await projects.add(ctx, args.path, args.name, args.config)
 
-    @router.command("project.remove", summary="Remove a project.")
-    async def project_remove(
-        ctx: Context,
-        project_id: Annotated[str, Arg(message="Project ID required", doc="The id of the project.")],
-        force: Annotated[bool, Arg(doc="Stop its running tasks first.")] = False,
-    ) -> Any:
-        return await projects.remove(ctx, project_id, force)
+    @router.command(PROJECT_REMOVE)
+    async def project_remove(ctx: Context, args: ProjectRemoveArgs) -> Any:
+        return await projects.remove(ctx, args.project_id, args.force)
 
     @router.command(PROJECT_START)
     async def project_start(ctx: Context, args: ProjectArgs) -> Any:

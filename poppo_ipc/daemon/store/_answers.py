@@ -79,9 +79,9 @@ class StoredAnswers(Answers):
     async def commit(
         self, ctx: Context | None, change: Callable[[Transaction], T], after: Callable[[T], object] | None = None
     ) -> T:
-        """Run `change` and `after` as `Store.write` does; its result is the answer of the command `ctx`, stored with it.
+        """Run `change` and `after` as `Store.write` does; what it returns is stored with it, as the answer to `ctx`.
 
-        Where the command has an idempotency key, a daemon killed at any moment has done both or neither. Where the
+        Where that command has an idempotency key, a daemon killed at any moment has done both or neither. Where the
         disk fails it has done neither, and the key can be used again.
         """
         run = None if ctx is None else keyed_run(ctx)

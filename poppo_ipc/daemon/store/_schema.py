@@ -65,7 +65,9 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         error TEXT,
         retry_of TEXT,
         submit_key TEXT UNIQUE,
-        output_bytes INTEGER NOT NULL DEFAULT 0
+        unwanted INTEGER NOT NULL DEFAULT 0,
+        output_bytes INTEGER NOT NULL DEFAULT 0,
+        output_end INTEGER NOT NULL DEFAULT 0
     );
     CREATE INDEX tasks_by_status ON tasks (status, number);
     CREATE INDEX tasks_by_project ON tasks (project_id, status);

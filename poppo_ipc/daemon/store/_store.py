@@ -212,7 +212,8 @@ class Store:
             try:
                 transaction = self._transact(batch, self._apply)
             except _Spoilt:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 transaction = self._transact(batch, self._apply_apart)
         except Exception as error:
             self._give_up(batch, error)
@@ -223,9 +224,7 @@ class Store:
         self.changes += len(batch)
         return transaction.events
 
-    def _transact(
-        self, batch: list[_Change[Any]], apply: Callable[[_Change[Any], Transaction], None]
-    ) -> Transaction:
+    def _transact(self, batch: list[_Change[Any]], apply: Callable[[_Change[Any], Transaction], None]) -> Transaction:
         transaction = Transaction(self._connection, self._seq, self._encode)
         transaction.execute("BEGIN IMMEDIATE")
         for item in batch:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
 from poppo_ipc.commands import Context
 from poppo_ipc.commands.standard import Percentiles, QueueStats, QueueStatus
-from poppo_ipc.daemon._times import now_ms
 from poppo_ipc.daemon.store import Transaction
 from poppo_ipc.daemon.tasks import _rows as rows
-from poppo_ipc.daemon.tasks._queue import ALL_QUEUES, TaskQueue
+from poppo_ipc.daemon.tasks._queue import TaskQueue
 
 __all__ = ["QueueControl", "percentile"]
+
+# Tasks deleted with one change.
+_PIECE: Final = 500
+_OUTDATED: Final = (
+    "id IN (SELECT id FROM tasks WHERE completed_ms < ? ORDER BY completed_ms LIMIT ?)"
+    " OR id IN (SELECT id FROM tasks WHERE completed_ms IS NOT NULL"
+    " ORDER BY completed_ms DESC, rowid DESC LIMIT ? OFFSET ?)"
+)
 
 
 class QueueControl:
@@ -36,7 +43,7 @@ class QueueControl:
         )
 
     async def set_paused(self, ctx: Context | None, name: str | None, paused: bool) -> dict[str, str]:
-        """Pause or resume a queue, or all for None, those to come included. Stored, and told as an event."""
+        """Pause or resume a queue, or all for None, those to come included; told as an event where it changes."""
         label = "all" if name is None else name
         answer = {"message": f"Queue {label} {'paused' if paused else 'resumed'}"}
         status = self.status(name)
@@ -51,19 +58,18 @@ class QueueControl:
         }
 
         def change(transaction: Transaction) -> dict[str, str]:
-            if name is None:
-                transaction.execute("DELETE FROM queues")
-            rows.set_paused(transaction, ALL_QUEUES if name is None else name, paused)
-            transaction.publish("queue.status-changed", data)
+            if rows.set_paused(transaction, rows.ALL_QUEUES if name is None else name, paused):
+                transaction.publish("queue.status-changed", data)
             return answer
 
-        await self._queue.answers.commit(ctx, change)
-        if paused:
-            self._queue.schedule.pause(name)
-        else:
-            self._queue.schedule.resume(name)
-            self._queue.wake()
-        return answer
+        def after(answer: dict[str, str]) -> None:
+            if paused:
+                self._queue.schedule.pause(name)
+            else:
+                self._queue.schedule.resume(name)
+                self._queue.wake()
+
+        return await self._queue.answers.commit(ctx, change, after)
 
     async def clear(self, ctx: Context | None, name: str | None, status: str | None) -> dict[str, str]:
         """Delete the tasks of a queue, or of all for None, in one state or any; never one that runs."""
@@ -79,25 +85,25 @@ class QueueControl:
             cleared[:] = rows.delete_tasks(transaction, where, parameters)
             return {"message": f"Cleared {len(cleared)} jobs from queue {label}"}
 
-        answer = await self._queue.answers.commit(ctx, change)
-        self._queue.deleted(cleared)
-        return answer
+        return await self._queue.answers.commit(ctx, change, lambda answer: self._queue.deleted(cleared))
 
     async def stats(self, name: str | None, period: str, seconds: float) -> QueueStats:
         """How a queue, or all for None, has done in the last `seconds`. Raises StoreError."""
-        since = now_ms() - int(seconds * 1000)
+        since = self._queue.clock() - int(seconds * 1000)
 
-        def ended(connection: sqlite3.Connection) -> list[tuple[str, int | None, int | None]]:
+        def ended(connection: sqlite3.Connection) -> list[tuple[str, int, int]]:
+            # No time is below 0, though the clock may have been set back.
             found = connection.execute(
-                "SELECT status, started_ms - max(created_ms, due_ms), completed_ms - started_ms FROM tasks "
-                "WHERE completed_ms >= ? AND (? IS NULL OR queue = ?)",
+                "SELECT status, max(0, started_ms - max(created_ms, due_ms)), max(0, completed_ms - started_ms) "
+                "FROM tasks WHERE completed_ms >= ? AND (? IS NULL OR queue = ?)",
                 (since, name, name),
             )
             return [(row[0], row[1], row[2]) for row in found]
 
         done = await self._queue.store.read(ended)
-        waits = sorted(max(0, wait) for _, wait, _ in done if wait is not None)
-        times = sorted(run for _, _, run in done if run is not None)
+        # Of what was cancelled nothing can be learned of how long it would have taken.
+        ran = [(wait, run) for state, wait, run in done if state != "cancelled"]
+        waits, times = sorted(wait for wait, _ in ran), sorted(run for _, run in ran)
         completed = sum(state == "completed" for state, _, _ in done)
         failed = sum(state == "failed" for state, _, _ in done)
         status = self.status(name)
@@ -118,20 +124,18 @@ class QueueControl:
     async def trim(self) -> int:
         """Delete tasks that ended too long ago, or are too many; gives how many went. Raises StoreError."""
         options = self._queue.options
-        before = now_ms() - int(options.keep_seconds * 1000)
-        excess = (
-            "completed_ms IS NOT NULL AND (completed_ms < ? OR completed_ms < (SELECT completed_ms FROM tasks"
-            " WHERE completed_ms IS NOT NULL ORDER BY completed_ms DESC LIMIT 1 OFFSET ?))"
-            " AND id IN (SELECT id FROM tasks WHERE completed_ms IS NOT NULL ORDER BY completed_ms LIMIT 500)"
-        )
+        before = self._queue.clock() - int(options.keep_seconds * 1000)
         gone = 0
         while True:
+            # In pieces: nothing else is committed meanwhile.
             deleted = await self._queue.store.write(
-                lambda transaction: rows.delete_tasks(transaction, excess, (before, options.keep_count - 1))
+                lambda transaction: rows.delete_tasks(
+                    transaction, _OUTDATED, (before, _PIECE, _PIECE, options.keep_count)
+                ),
+                self._queue.deleted,
             )
-            self._queue.deleted(deleted)
             gone += len(deleted)
-            if len(deleted) < 500:
+            if not deleted:
                 return gone
 
 

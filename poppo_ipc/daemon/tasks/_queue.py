@@ -1,7 +1,8 @@
 """The life of a task, stored at each step: submitted, claimed by a worker, ended, tried again.
 
-The database is the truth. What a step changes in memory, it changes after the commit and before anything else runs,
-so the two never tell different stories; at each start memory is rebuilt from the database.
+The database is the truth. What a step changes in memory, it changes when its commit is told of, in the order of the
+commits and before anybody hears of them, so the two never tell different stories; at each start memory is rebuilt from
+the database.
 """
 
 from __future__ import annotations
@@ -9,33 +10,36 @@ from __future__ import annotations
 import itertools
 import logging
 import sqlite3
-from collections.abc import Callable
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, Literal, Protocol
 
 import msgspec
 import trio
-from attrs import define
+from attrs import define, field
 
 from poppo_ipc.commands import Context
 from poppo_ipc.daemon._times import now_ms
 from poppo_ipc.daemon.store import Row, Store, StoredAnswers, StoreError, Transaction
 from poppo_ipc.daemon.tasks import _rows as rows
 from poppo_ipc.daemon.tasks._counts import Counts
+from poppo_ipc.daemon.tasks._ending import AttemptEnd, recover, task_event
 from poppo_ipc.daemon.tasks._options import TaskOptions
-from poppo_ipc.daemon.tasks._output import Follower, TaskPrint
+from poppo_ipc.daemon.tasks._output import Follower
+from poppo_ipc.daemon.tasks._printing import Printing
 from poppo_ipc.daemon.tasks._schedule import Schedule, Waiting
 from poppo_ipc.daemon.workers import Ending, Job, JobOutcome
 from poppo_ipc.errors import Conflict, NotFound
 
-__all__ = ["ALL_QUEUES", "RunningTask", "Stopper", "TaskQueue"]
+__all__ = ["RunningTask", "Stopper", "TaskQueue"]
 
 logger = logging.getLogger("poppo_ipc.daemon.tasks")
 
-#: Stands for every queue, those to come included, in the table of paused queues.
-ALL_QUEUES: Final = "*"
 _FLUSH_SECONDS: Final = 0.25
-_FLUSH_PARTS: Final = 256
 _STORE_RETRY_SECONDS: Final = 1.0
+# As long as the pool gives the end of a task; what takes longer is stored later.
+_STORE_SECONDS: Final = 30.0
+# The clock of the wall can be set; whoever waits for a time looks at it again after so long.
+_LONGEST_WAIT: Final = 60.0
 
 
 class Stopper(Protocol):
@@ -47,35 +51,43 @@ class Stopper(Protocol):
 
 @define(eq=False)
 class RunningTask:
-    """A task that a worker has."""
+    """An attempt that a worker has."""
 
     waiting: Waiting
     attempt: int
-    max_attempts: int
-    type: str
-    worker_id: str
-    started_ms: int
-    printed: TaskPrint
-    cancelled: bool = False
+    unwanted: bool = False
+    """To be stopped: that is stored."""
+    state: str = "running"
+    """That of the task, once the attempt has ended."""
+    ended: trio.Event = field(factory=trio.Event)
+
+
+class _Runs(Exception):
+    """The task is not waiting: a worker has it."""
 
 
 class TaskQueue:
-    """All tasks of a daemon. Give it to a `WorkerPool` as its source of jobs, and `load` before."""
+    """All tasks of a daemon. Give it to a `WorkerPool` as its source of jobs, and `load` before.
 
-    def __init__(self, store: Store, answers: StoredAnswers, options: TaskOptions) -> None:
+    `clock` gives the Unix time in milliseconds.
+    """
+
+    def __init__(
+        self, store: Store, answers: StoredAnswers, options: TaskOptions, *, clock: Callable[[], int] = now_ms
+    ) -> None:
         self.store = store
         self.answers = answers
         self.options = options
+        self.clock = clock
         self.schedule = Schedule()
         self.counts = Counts()
         self.running: dict[str, RunningTask] = {}
+        self.printing = Printing(store)
         self.stopper: Stopper | None = None
         self.numbers = itertools.count(1)
-        self._claiming: set[str] = set()
-        self._unwanted: set[str] = set()  # cancelled while they were being claimed
+        self._picked: dict[str, Waiting] = {}  # neither waiting nor running: about to be claimed
         self._changed = trio.Event()
-        self._ended: dict[str, trio.Event] = {}
-        self._followers: dict[str, list[Follower]] = {}
+        self._late: list[Callable[[], Awaitable[None]]] = []  # ends that are still to be stored
         self._on_activity: Callable[[str, int], None] = lambda project, ms: None
 
     # -- starting -----------------------------------------------------------------------------------------------
@@ -85,70 +97,66 @@ class TaskQueue:
 
         Call it when the projects are known to `schedule`. Raises StoreError.
         """
-        await self.store.write(self._recover)
+        now = self.clock()
+        await self.store.write(lambda transaction: recover(transaction, now))
         waiting, counts, last, paused = await self.store.read(_load)
         self.numbers = itertools.count(last + 1)
         for name, project, state, number in counts:
             self.counts.add(name, project, state, number)
-        for name, is_paused in sorted(paused, key=lambda entry: entry[0] != ALL_QUEUES):
-            queue = None if name == ALL_QUEUES else name
+        for name, is_paused in sorted(paused, key=lambda entry: entry[0] != rows.ALL_QUEUES):
+            queue = None if name == rows.ALL_QUEUES else name
             (self.schedule.pause if is_paused else self.schedule.resume)(queue)
-        now = now_ms()
         for task in waiting:
             self.schedule.add(task, now)
         self.wake()
-
-    def _recover(self, transaction: Transaction) -> None:
-        now = now_ms()
-        for row in transaction.execute("SELECT * FROM tasks WHERE status = 'running' ORDER BY number").fetchall():
-            error = "the daemon died while the task ran"
-            again = row["attempt"] < row["max_attempts"]
-            rows.end_attempt(transaction, row["id"], row["attempt"], "interrupted", error, now)
-            if again:
-                rows.put_back(transaction, row["id"], due_ms=now, error=error)
-            else:
-                rows.finish(transaction, row["id"], "failed", error=error, now=now)
-            transaction.publish("task.failed", {**_event(row), "error": error, "willRetry": again})
 
     # -- submitting ---------------------------------------------------------------------------------------------
 
     async def submit(self, ctx: Context | None, task: rows.NewTask) -> dict[str, str]:
         """Store a task and let it wait; gives `{"taskId": …}`, which is stored as the answer of `ctx`.
 
-        One that was submitted with the same `submit_key` is not stored again. Raises StoreError.
+        One that was submitted with the same `submit_key` is not stored again. Raises NotFound where its project does
+        not exist, Conflict where the key was used for another task, and StoreError.
         """
 
         def change(transaction: Transaction) -> dict[str, str]:
-            if task.submit_key is not None:
-                row = transaction.one("SELECT id FROM tasks WHERE submit_key = ?", (task.submit_key,))
-                if row is not None:
-                    return {"taskId": row["id"]}
+            before = rows.submitted(transaction, task)
+            if before is not None:
+                return {"taskId": before["id"]}
+            rows.check_project(transaction, task.project)
             rows.insert(transaction, task)
             return {"taskId": task.id}
 
-        result = await self.answers.commit(ctx, change)
-        if result["taskId"] == task.id:
-            self._enqueue(task)
-        return result
+        def after(answer: dict[str, str]) -> None:
+            if answer["taskId"] == task.id:
+                self._enqueue(task)
+
+        return await self.answers.commit(ctx, change, after)
 
     async def retry(self, ctx: Context | None, task: rows.NewTask) -> dict[str, str]:
-        """Store a task that runs the work of `task.retry_of` again. Raises Conflict where that one has not ended."""
+        """Store a task that runs the work of `task.retry_of` again.
+
+        Raises Conflict where that one has neither failed nor been cancelled, or its project was removed.
+        """
         answer = {"message": f"Task {task.retry_of} retried", "newTaskId": task.id}
 
         def change(transaction: Transaction) -> dict[str, str]:
-            row = transaction.one("SELECT status FROM tasks WHERE id = ?", (task.retry_of,))
+            row = rows.get(transaction, task.retry_of or "")
             if row is None or row["status"] not in ("failed", "cancelled"):
                 raise Conflict(f"Task {task.retry_of} has changed meanwhile; look at its status")
+            try:
+                rows.check_project(transaction, task.project)
+            except NotFound:
+                raise Conflict(f"Task {task.retry_of} belongs to a project that was removed") from None
             rows.insert(transaction, task)
             return answer
 
-        await self.answers.commit(ctx, change)
-        self._enqueue(task)
-        return answer
+        return await self.answers.commit(ctx, change, lambda answer: self._enqueue(task))
 
     def _enqueue(self, task: rows.NewTask) -> None:
         self.counts.add(task.queue, task.project, "pending")
-        self.schedule.add(Waiting(task.id, task.number, task.queue, task.project, task.priority, task.due_ms), now_ms())
+        waiting = Waiting(task.id, task.number, task.queue, task.project, task.priority, task.due_ms)
+        self.schedule.add(waiting, self.clock())
         self.wake()
 
     def wake(self) -> None:
@@ -160,184 +168,212 @@ class TaskQueue:
     async def next_job(self, worker_id: str) -> Job:
         """Wait for a task that may run, and claim it for a worker: it is stored as running when this returns."""
         while True:
-            task = self.schedule.pick(now_ms())
+            task = self.schedule.pick(self.clock())
             if task is None:
                 await self._until_changed()
                 continue
-            self._claiming.add(task.id)
+            self._picked[task.id] = task
             try:
                 job = await self._claim(task, worker_id)
-            except BaseException as error:
-                # Not claimed: it waits on. A store that fails is asked again, in a while.
-                self.schedule.add(task, now_ms())
-                if not isinstance(error, StoreError):
-                    self.wake()
-                    raise
+            except StoreError as error:
+                # It waits on, and whoever gets it asks the store again.
+                self._unpick(task)
                 logger.error("A task could not be claimed: %s", error)
                 await trio.sleep(_STORE_RETRY_SECONDS)
-            else:
-                if job is not None and await self._wanted(job, worker_id):
-                    return job
-            finally:
-                self._claiming.discard(task.id)
+                continue
+            except BaseException:
+                self._unpick(task)
+                raise
+            if job is None:
+                continue
+            if not self.running[job.task_id].unwanted:
+                return job
+            # Cancelled in the moment in which it was claimed, when there was no worker to stop it in.
+            outcome = JobOutcome(ending=Ending.CANCELLED, error="cancelled")
+            with trio.move_on_after(_STORE_SECONDS, shield=True):
+                await self.job_ended(job, worker_id, outcome)
 
-    async def _wanted(self, job: Job, worker_id: str) -> bool:
-        if job.task_id not in self._unwanted:
-            return True
-        self._unwanted.discard(job.task_id)
-        await self.job_ended(job, worker_id, JobOutcome(ending=Ending.CANCELLED, error="cancelled"))
-        return False
+    def _unpick(self, task: Waiting) -> None:
+        if self._picked.pop(task.id, None) is not None:
+            self.schedule.add(task, self.clock())
+            self.wake()
 
     async def _until_changed(self) -> None:
         due = self.schedule.next_due()
-        seconds = float("inf") if due is None else max(0.0, (due - now_ms()) / 1000)
-        with trio.move_on_after(seconds):
-            await self._changed.wait()
-        if self._changed.is_set():
+        seconds = _LONGEST_WAIT if due is None else (due - self.clock()) / 1000
+        changed = self._changed
+        with trio.move_on_after(min(max(0.0, seconds), _LONGEST_WAIT)):
+            await changed.wait()
+        if changed.is_set() and self._changed is changed:
             self._changed = trio.Event()
 
     async def _claim(self, task: Waiting, worker_id: str) -> Job | None:
-        started = now_ms()
+        started = self.clock()
 
         def change(transaction: Transaction) -> tuple[Row, str | None] | None:
             row = rows.claim(transaction, task.id, worker_id, started)
             if row is None:
                 return None
-            transaction.publish("task.started", _event(row))
-            return row, rows.project_path(transaction, row["project_id"])
+            rows.touch_project(transaction, task.project, started)
+            transaction.publish("task.started", task_event(row))
+            return row, rows.project_path(transaction, task.project)
 
-        claimed = await self.store.write(change)
-        # Others may be waiting for what is left.
-        self.wake()
+        def after(claimed: tuple[Row, str | None] | None) -> None:
+            self._picked.pop(task.id, None)
+            if claimed is not None:
+                self._started(task, claimed[0], started)
+
+        claimed = await self.store.write(change, after)
         if claimed is None:
             return None
-        row, path = claimed
+        return _job(*claimed)
+
+    def _started(self, task: Waiting, row: Row, now: int) -> None:
+        self.running[task.id] = RunningTask(task, row["attempt"])
+        self.printing.begin(row, self.options.output_bytes)
         self.counts.move(task.queue, task.project, "pending", "running")
-        printed = TaskPrint(
-            task.id,
-            row["attempt"],
-            self.options.output_bytes,
-            self._followers.setdefault(task.id, []),
-            part=row["part"],
-            kept=row["output_bytes"],
-        )
-        self.running[task.id] = RunningTask(
-            task, row["attempt"], row["max_attempts"], row["type"], worker_id, started, printed
-        )
-        if task.project is not None:
-            self._on_activity(task.project, started)
-        timeout_ms = row["timeout_ms"]
-        return Job(
-            task_id=task.id,
-            attempt=row["attempt"],
-            type=row["type"],
-            payload=msgspec.json.decode(row["payload"]),
-            cwd=path,
-            timeout=None if timeout_ms is None else timeout_ms / 1000,
-        )
+        self._note_activity(task, now)
 
     def job_output(self, job: Job, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """Take what a task printed."""
-        running = self.running.get(job.task_id)
-        if running is not None:
-            running.printed.write(stream, data)
+        self.printing.write(job.task_id, stream, data)
 
     async def job_ended(self, job: Job, worker_id: str, outcome: JobOutcome) -> None:
-        """Store how a task ended, with the last of its output; returns when that is on disk. Raises StoreError."""
+        """Store how a task ended, with the last of its output; returns when that is on disk.
+
+        A store that fails is asked again until this is cancelled, and after that by `run`: a task that has ended must
+        not be run again for a disk that was full for a while.
+        """
         running = self.running[job.task_id]
-        running.printed.finish()
-        parts = running.printed.take()
-        ending = Ending.CANCELLED if running.cancelled and outcome.ending is not Ending.COMPLETED else outcome.ending
-        again = ending is Ending.INTERRUPTED or (
-            ending not in (Ending.COMPLETED, Ending.CANCELLED) and running.attempt < running.max_attempts
-        )
-        now = now_ms()
-        due = now if ending is Ending.INTERRUPTED else now + int(self.options.retry.delay(running.attempt) * 1000)
+        unsaved = self.printing.finish(job.task_id)
+        now = self.clock()
+        delay = 0.0 if outcome.ending is Ending.INTERRUPTED else self.options.retry.delay(running.attempt)
+        end = AttemptEnd.of(job, outcome, now + int(delay * 1000), now)
 
         def change(transaction: Transaction) -> str:
-            running.printed.store(transaction, parts)
-            return _store_end(transaction, job, outcome, ending, due if again else None, now)
+            unsaved.store(transaction)
+            return end.store(transaction)
 
-        state = await self._write_surely(change)
-        del self.running[job.task_id]
-        task = running.waiting
-        self.counts.move(task.queue, task.project, "running", state)
-        if state == "pending":
-            task.due_ms = due
-            self.schedule.add(task, now_ms())
-            self.wake()
-        else:
-            self.finished(task.id)
-        if task.project is not None:
-            self._on_activity(task.project, now)
+        async def store() -> None:
+            await self.store.write(change, lambda state: self._attempt_ended(running, state, end))
 
-    async def _write_surely(self, change: Callable[[Transaction], str]) -> str:
-        """A task that has ended must not be run again for a disk that was full for a moment."""
         while True:
             try:
-                return await self.store.write(change)
+                await store()
+                return
             except StoreError as error:
-                logger.error("The end of a task could not be stored, and is tried again: %s", error)
-                await trio.sleep(_STORE_RETRY_SECONDS)
+                logger.error("The end of task %s could not be stored, and is tried again: %s", job.task_id, error)
+                try:
+                    await trio.sleep(_STORE_RETRY_SECONDS)
+                except trio.Cancelled:
+                    self._late.append(store)
+                    raise
+            except trio.Cancelled:
+                self._late.append(store)
+                raise
 
-    def finished(self, task_id: str) -> None:
-        """A task has come to its end: tell who waits for that, or reads along."""
-        event = self._ended.pop(task_id, None)
-        if event is not None:
-            event.set()
-        for follower in self._followers.pop(task_id, ()):
-            follower.end()
+    def _attempt_ended(self, running: RunningTask, state: str, end: AttemptEnd) -> None:
+        task = running.waiting
+        del self.running[task.id]
+        self.counts.move(task.queue, task.project, "running", state)
+        if state == "pending":
+            task.due_ms = end.due_ms
+            self.schedule.add(task, self.clock())
+            self.wake()
+        else:
+            self.printing.end(task.id)
+        self._note_activity(task, end.now)
+        running.state = state
+        running.ended.set()
 
-    async def until_ended(self, task_id: str) -> None:
-        """Wait until a task that has not ended has."""
-        if task_id in self.running or task_id in self.schedule or task_id in self._claiming:
-            await self._ended.setdefault(task_id, trio.Event()).wait()
+    # -- cancelling -----------------------------------------------------------------------------------------------
 
-    def stop_running(self, task_id: str) -> bool:
-        """Have a running task stopped; False where it does not run. It is stored as cancelled when it has stopped."""
-        running = self.running.get(task_id)
-        if running is not None:
-            running.cancelled = True
-            if self.stopper is not None:
-                self.stopper.cancel_job(task_id)
-        elif task_id in self._claiming:
-            self._unwanted.add(task_id)
-        return running is not None
+    async def cancel(self, ctx: Context | None, task_id: str) -> dict[str, str]:
+        """Cancel a task that waits, or have one that runs stopped, and wait until it is.
 
-    # -- output ---------------------------------------------------------------------------------------------------
+        Raises NotFound, Conflict where it has ended already or ends otherwise, and StoreError. Cancelled, the stopping
+        goes on.
+        """
+        answer = {"message": f"Task {task_id} cancelled"}
 
-    def follow(self, task_id: str) -> Follower | None:
-        """Read along with a task that waits or runs; None where it has ended. Give it back to `unfollow`."""
-        if task_id not in self.running and task_id not in self.schedule and task_id not in self._claiming:
-            return None
-        follower = Follower()
-        self._followers.setdefault(task_id, []).append(follower)
-        return follower
+        def change(transaction: Transaction) -> dict[str, str]:
+            row = rows.get(transaction, task_id)
+            if row is None:
+                raise NotFound(f"There is no task {task_id}")
+            if row["status"] == "running":
+                raise _Runs
+            if not rows.finish(transaction, task_id, "cancelled", error="cancelled", now=self.clock()):
+                raise Conflict(f"Task {task_id} is {row['status']} already")
+            waited[:] = [row]
+            return answer
 
-    def unfollow(self, task_id: str, follower: Follower) -> None:
-        """Read along no longer."""
-        followers = self._followers.get(task_id)
-        if followers is not None and follower in followers:
-            followers.remove(follower)
-            if not followers and task_id not in self.running:
-                del self._followers[task_id]
+        waited: list[Row] = []
+        while True:
+            try:
+                return await self.answers.commit(ctx, change, lambda answer: self.withdrawn(waited))
+            except _Runs:
+                states = await self.stop([task_id])
+            # Where it ended in between, the next round tells how.
+            if task_id in states:
+                if states[task_id] != "cancelled":
+                    raise Conflict(f"Task {task_id} is {states[task_id]} already")
+                return answer
 
-    async def flush_output(self, task_id: str) -> None:
-        """Store what a running task has printed so far. Raises StoreError."""
-        running = self.running.get(task_id)
-        if running is not None and running.printed.pending:
-            parts = running.printed.take()
-            await self.store.write(lambda transaction: running.printed.store(transaction, parts))
+    async def stop(self, task_ids: list[str]) -> dict[str, str]:
+        """Have tasks stopped that run, and wait until they are; gives the states that those ended in.
+
+        Raises StoreError. Cancelled, the stopping goes on; so it does in the next daemon, should this one die.
+        """
+        stopping: list[RunningTask] = []
+
+        def after(marked: list[str]) -> None:
+            for task_id in marked:
+                running = self.running[task_id]
+                running.unwanted = True
+                stopping.append(running)
+                if self.stopper is not None:
+                    self.stopper.cancel_job(task_id)
+
+        await self.store.write(lambda transaction: rows.mark_unwanted(transaction, task_ids), after)
+        for running in stopping:
+            await running.ended.wait()
+        return {running.waiting.id: running.state for running in stopping}
+
+    def withdrawn(self, tasks: Iterable[Row]) -> None:
+        """Pending tasks were stored as cancelled."""
+        for row in tasks:
+            self._forget(row["id"])
+            self.counts.move(row["queue"], row["project_id"], "pending", "cancelled")
+
+    def deleted(self, tasks: Iterable[Row]) -> None:
+        """Tasks that did not run were deleted from the database."""
+        for row in tasks:
+            self._forget(row["id"])
+            self.counts.add(row["queue"], row["project_id"], row["status"], -1)
+
+    def _forget(self, task_id: str) -> None:
+        if self._picked.pop(task_id, None) is None:
+            self.schedule.remove(task_id)
+        self.printing.end(task_id)
 
     async def run(self) -> None:
-        """Store what running tasks print, four times a second, until cancelled."""
+        """Store what running tasks print, four times a second, until cancelled; and what could not be stored before."""
         while True:
             await trio.sleep(_FLUSH_SECONDS)
-            for task_id in list(self.running):
-                try:
-                    await self.flush_output(task_id)
-                except StoreError as error:
-                    logger.error("Output of task %s could not be stored: %s", task_id, error)
+            try:
+                await self.printing.flush(self.running)
+                while self._late:
+                    await self._late[0]()
+                    del self._late[0]
+            except StoreError as error:
+                logger.error("Output of tasks could not be stored, and is tried again: %s", error)
+                await trio.sleep(_STORE_RETRY_SECONDS)
+
+    def follow(self, task_id: str) -> Follower | None:
+        """Read along with a task that waits or runs; None where it has ended. Give it back to `printing.unfollow`."""
+        if task_id in self.running or task_id in self.schedule or task_id in self._picked:
+            return self.printing.follow(task_id)
+        return None
 
     # -- what projects need -----------------------------------------------------------------------------------------
 
@@ -345,82 +381,25 @@ class TaskQueue:
         """Have `callback(project, unix_ms)` called when a task of a project starts or ends."""
         self._on_activity = callback
 
+    def _note_activity(self, task: Waiting, now: int) -> None:
+        if task.project is not None:
+            self._on_activity(task.project, now)
+
     def running_of(self, project: str) -> list[str]:
         """The tasks of a project that run."""
         return [task_id for task_id, running in self.running.items() if running.waiting.project == project]
 
-    def withdrawn(self, task: Row) -> None:
-        """A pending task was stored as cancelled."""
-        self.schedule.remove(task["id"])
-        self.counts.move(task["queue"], task["project_id"], "pending", "cancelled")
-        self.finished(task["id"])
 
-    def deleted(self, gone: list[Row]) -> None:
-        """Tasks were deleted from the database."""
-        for row in gone:
-            self.schedule.remove(row["id"])
-            self.counts.add(row["queue"], row["project_id"], row["status"], -1)
-            self.finished(row["id"])
-
-    async def cancel(self, ctx: Context | None, task_id: str) -> dict[str, str]:
-        """Cancel a task that waits, or have one that runs stopped, and wait until it is.
-
-        Raises NotFound, Conflict where it has ended already, and StoreError. Cancelled, the stopping goes on.
-        """
-        answer = {"message": f"Task {task_id} cancelled"}
-        waited: list[Row] = []
-
-        def change(transaction: Transaction) -> dict[str, str]:
-            row = transaction.one("SELECT id, status, queue, project_id FROM tasks WHERE id = ?", (task_id,))
-            if row is None:
-                raise NotFound(f"There is no task {task_id}")
-            if row["status"] == "pending":
-                rows.finish(transaction, task_id, "cancelled", error="cancelled", now=now_ms())
-                waited.append(row)
-            elif row["status"] != "running":
-                raise Conflict(f"Task {task_id} is {row['status']} already")
-            return answer
-
-        await self.answers.commit(ctx, change)
-        if waited:
-            self.withdrawn(waited[0])
-        else:
-            self.stop_running(task_id)
-            await self.until_ended(task_id)
-        return answer
-
-
-def _store_end(
-    transaction: Transaction, job: Job, outcome: JobOutcome, ending: Ending, due_ms: int | None, now: int
-) -> str:
-    """Store the end of an attempt and its event; gives the state of the task from here on."""
-    row = transaction.one("SELECT * FROM tasks WHERE id = ?", (job.task_id,))
-    assert row is not None
-    duration = outcome.duration * 1000
-    if ending is Ending.COMPLETED:
-        rows.end_attempt(transaction, job.task_id, job.attempt, ending.value, None, now)
-        rows.finish(transaction, job.task_id, "completed", result=outcome.result, now=now)
-        transaction.publish("task.completed", {**_event(row), "durationMs": round(duration, 3)})
-        return "completed"
-    error = "cancelled" if ending is Ending.CANCELLED else outcome.error or ending.value
-    rows.end_attempt(transaction, job.task_id, job.attempt, ending.value, error, now)
-    transaction.publish("task.failed", {**_event(row), "error": error, "willRetry": due_ms is not None})
-    if due_ms is not None:
-        rows.put_back(transaction, job.task_id, due_ms=due_ms, error=error, spent=ending is not Ending.INTERRUPTED)
-        return "pending"
-    state = "cancelled" if ending is Ending.CANCELLED else "failed"
-    rows.finish(transaction, job.task_id, state, result=outcome.result, error=error, now=now)
-    return state
-
-
-def _event(row: Row) -> dict[str, Any]:
-    return {
-        "taskId": row["id"],
-        "type": row["type"],
-        "projectId": row["project_id"],
-        "workerId": row["worker_id"],
-        "attempt": row["attempt"],
-    }
+def _job(row: Row, path: str | None) -> Job:
+    timeout_ms = row["timeout_ms"]
+    return Job(
+        task_id=row["id"],
+        attempt=row["attempt"],
+        type=row["type"],
+        payload=msgspec.json.decode(row["payload"]),
+        cwd=path,
+        timeout=None if timeout_ms is None else timeout_ms / 1000,
+    )
 
 
 def _load(

@@ -21,6 +21,7 @@ from poppo_ipc.commands.standard import (
     TASK_COMPLETED,
     TASK_FAILED,
     TASK_LIST,
+    TASK_OUTPUT,
     TASK_RETRY,
     TASK_STARTED,
     TASK_STATUS,
@@ -36,22 +37,25 @@ from poppo_ipc.commands.standard import (
     TaskDetails,
     TaskList,
     TaskListArgs,
+    TaskOutputArgs,
+    TaskOutputEnd,
     TaskSubmitArgs,
 )
 from poppo_ipc.daemon._ids import new_id
-from poppo_ipc.daemon._times import as_datetime, as_ms, now_ms
+from poppo_ipc.daemon._times import as_datetime, as_ms
 from poppo_ipc.daemon.monitoring._period import parse_period
 from poppo_ipc.daemon.store import Row
 from poppo_ipc.daemon.tasks._control import QueueControl
-from poppo_ipc.daemon.tasks._output import OutputPart
 from poppo_ipc.daemon.tasks._queue import TaskQueue
 from poppo_ipc.daemon.tasks._rows import NewTask
+from poppo_ipc.daemon.tasks._show import show_output, task_row
 from poppo_ipc.errors import Conflict, InvalidArgs, NotFound
 
 __all__ = ["CommandPayload", "tasks_router"]
 
 COMMAND_TYPE: Final = "command"
 _LONGEST_LIST: Final = 10_000
+_LISTED: Final = "id, type, status, project_id, created_ms, started_ms, completed_ms, error"
 
 
 @define
@@ -105,8 +109,6 @@ def _add_task_commands(
     @router.command(TASK_SUBMIT)
     async def task_submit(ctx: Context, args: TaskSubmitArgs) -> Any:
         _check_type(args, types())
-        if args.project_id is not None and not has_project(args.project_id):
-            raise NotFound(f"There is no project {args.project_id}")
         return await queue.submit(ctx, _new_task(ctx, args, queue))
 
     @router.command(TASK_CANCEL)
@@ -115,12 +117,10 @@ def _add_task_commands(
 
     @router.command(TASK_RETRY)
     async def task_retry(ctx: Context, args: TaskArgs) -> Any:
-        row = await _row(queue, args.task_id)
+        row = await task_row(queue, args.task_id)
         if row["status"] not in ("failed", "cancelled"):
             raise Conflict(f"Task {args.task_id} is {row['status']}; only failed and cancelled tasks can be retried")
-        if row["project_id"] is not None and not has_project(row["project_id"]):
-            raise Conflict(f"Task {args.task_id} belongs to a project that was removed")
-        return await queue.retry(ctx, _again(row, next(queue.numbers)))
+        return await queue.retry(ctx, _again(row, next(queue.numbers), queue.clock()))
 
 
 def _check_type(args: TaskSubmitArgs, known: Collection[str]) -> None:
@@ -143,7 +143,7 @@ def _check_command(payload: Any) -> None:
 
 
 def _new_task(ctx: Context, args: TaskSubmitArgs, queue: TaskQueue) -> NewTask:
-    now = now_ms()
+    now = queue.clock()
     key = args.idempotency_key
     return NewTask(
         id=new_id("t"),
@@ -161,8 +161,7 @@ def _new_task(ctx: Context, args: TaskSubmitArgs, queue: TaskQueue) -> NewTask:
     )
 
 
-def _again(row: Row, number: int) -> NewTask:
-    now = now_ms()
+def _again(row: Row, number: int, now: int) -> NewTask:
     return NewTask(
         id=new_id("t"),
         number=number,
@@ -184,10 +183,13 @@ def _add_reading_commands(router: Router, queue: TaskQueue) -> None:
     async def task_list(ctx: Context, args: TaskListArgs) -> TaskList:
         limit = min(args.limit, _LONGEST_LIST)
 
+        # Two statements, as each has an index of its own; and no payloads, which may be large.
+        where, values = ("", ()) if args.status is None else ("WHERE status = ?", (args.status,))
+
         def find(connection: sqlite3.Connection) -> list[Row]:
             return connection.execute(
-                "SELECT * FROM tasks WHERE (? IS NULL OR status = ?) ORDER BY number DESC LIMIT ? OFFSET ?",
-                (args.status, args.status, limit, args.offset),
+                f"SELECT {_LISTED} FROM tasks {where} ORDER BY number DESC LIMIT ? OFFSET ?",
+                (*values, limit, args.offset),
             ).fetchall()
 
         tasks = [_task(row) for row in await queue.store.read(find)]
@@ -195,76 +197,19 @@ def _add_reading_commands(router: Router, queue: TaskQueue) -> None:
 
     @router.command(TASK_STATUS)
     async def task_status(ctx: Context, args: TaskArgs) -> TaskDetails:
-        def find(connection: sqlite3.Connection) -> list[Row]:
-            return connection.execute(
-                "SELECT * FROM attempts WHERE task_id = ? ORDER BY attempt", (args.task_id,)
-            ).fetchall()
+        def find(connection: sqlite3.Connection) -> tuple[Row | None, list[Row]]:
+            task = connection.execute("SELECT * FROM tasks WHERE id = ?", (args.task_id,)).fetchone()
+            attempts = connection.execute("SELECT * FROM attempts WHERE task_id = ? ORDER BY attempt", (args.task_id,))
+            return task, attempts.fetchall()
 
-        return _details(await _row(queue, args.task_id), await queue.store.read(find))
+        row, attempts = await queue.store.read(find)
+        if row is None:
+            raise NotFound(f"There is no task {args.task_id}")
+        return _details(row, attempts)
 
-    @router.command("task.output", summary="Show what a task printed, and follow it.", idempotent=True, streaming=True)
-    async def task_output(ctx: Context, task_id: str, follow: bool = True) -> dict[str, Any]:
-        return await _output(ctx, queue, task_id, follow)
-
-
-async def _row(queue: TaskQueue, task_id: str) -> Row:
-    row: Row | None = await queue.store.read(
-        lambda connection: connection.execute("SELECT * FROM tasks WHERE id = ?", (task_id,)).fetchone()
-    )
-    if row is None:
-        raise NotFound(f"There is no task {task_id}")
-    return row
-
-
-async def _output(ctx: Context, queue: TaskQueue, task_id: str, follow: bool) -> dict[str, Any]:
-    """Send what is stored, then what comes, with nothing between them missed or told twice."""
-    follower = queue.follow(task_id) if follow else None
-    sent = 0
-    texts: list[str] = []
-
-    async def send(part: OutputPart) -> None:
-        nonlocal sent
-        sent = part.number
-        if ctx.wants_items:
-            await ctx.send_item({"stream": part.stream, "text": part.text, "attempt": part.attempt})
-        else:
-            texts.append(part.text)
-
-    try:
-        await _send_stored(queue, task_id, sent, send)
-        while follower is not None:
-            while follower.parts:
-                part = follower.parts.popleft()
-                if part.number > sent:
-                    await send(part)
-            if follower.behind:
-                follower.behind = False
-                await _send_stored(queue, task_id, sent, send)
-            elif follower.ended:
-                break
-            else:
-                await follower.wait()
-    finally:
-        if follower is not None:
-            queue.unfollow(task_id, follower)
-    row = await _row(queue, task_id)
-    result = {"taskId": task_id, "status": row["status"], "error": row["error"], "outputBytes": row["output_bytes"]}
-    return result if ctx.wants_items else {**result, "output": "".join(texts)}
-
-
-async def _send_stored(queue: TaskQueue, task_id: str, after: int, send: Callable[[OutputPart], Any]) -> None:
-    await queue.flush_output(task_id)
-    await _row(queue, task_id)
-
-    def find(connection: sqlite3.Connection) -> list[OutputPart]:
-        found = connection.execute(
-            "SELECT part, attempt, stream, text FROM output WHERE task_id = ? AND part > ? ORDER BY part",
-            (task_id, after),
-        )
-        return [OutputPart(*row) for row in found]
-
-    for part in await queue.store.read(find):
-        await send(part)
+    @router.command(TASK_OUTPUT)
+    async def task_output(ctx: Context, args: TaskOutputArgs) -> TaskOutputEnd:
+        return await show_output(ctx, queue, args.task_id, args.follow)
 
 
 def _task(row: Row) -> Task:

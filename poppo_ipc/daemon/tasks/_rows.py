@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from attrs import frozen
 
 from poppo_ipc.daemon.store import Row, Transaction
+from poppo_ipc.errors import Conflict, NotFound
 
 __all__ = [
+    "ALL_QUEUES",
     "NewTask",
     "claim",
     "delete_tasks",
+    "check_project",
     "end_attempt",
     "finish",
+    "get",
     "insert",
+    "mark_unwanted",
     "project_path",
     "put_back",
     "set_paused",
+    "submitted",
+    "touch_project",
 ]
+
+
+#: Stands for every queue, those to come included, in the table of paused queues: no queue has this name.
+ALL_QUEUES: Final = ""
 
 
 @frozen(kw_only=True)
@@ -75,11 +86,9 @@ def claim(transaction: Transaction, task_id: str, worker_id: str, now: int) -> R
     ).rowcount
     if not changed:
         return None
-    row = transaction.one(
-        "SELECT *, (SELECT coalesce(max(part), 0) FROM output WHERE task_id = id) AS part FROM tasks WHERE id = ?",
-        (task_id,),
-    )
+    row = get(transaction, task_id)
     assert row is not None
+    # An attempt that was interrupted and did not count gives its number to the next.
     transaction.execute(
         "INSERT OR REPLACE INTO attempts (task_id, attempt, worker_id, started_ms) VALUES (?, ?, ?, ?)",
         (task_id, row["attempt"], worker_id, now),
@@ -96,14 +105,20 @@ def end_attempt(transaction: Transaction, task_id: str, attempt: int, ending: st
 
 
 def finish(
-    transaction: Transaction, task_id: str, status: str, *, result: Any = None, error: str | None = None, now: int
+    transaction: Transaction,
+    task_id: str,
+    status: str,
+    *,
+    result: str | None = None,
+    error: str | None = None,
+    now: int,
 ) -> bool:
-    """Store the end of a task that is pending or running; False where it is neither."""
+    """Store the end of a task that is pending or running, with its result as JSON; False where it is neither."""
     return bool(
         transaction.execute(
             "UPDATE tasks SET status = ?, completed_ms = ?, result = ?, error = ? "
             "WHERE id = ? AND status IN ('pending', 'running')",
-            (status, now, None if result is None else msgspec.json.encode(result).decode(), error, task_id),
+            (status, now, result, error, task_id),
         ).rowcount
     )
 
@@ -117,9 +132,55 @@ def put_back(transaction: Transaction, task_id: str, *, due_ms: int, error: str 
     )
 
 
-def set_paused(transaction: Transaction, queue: str, paused: bool) -> None:
-    """Store whether a queue is paused; `*` stands for all, those to come included."""
+def mark_unwanted(transaction: Transaction, task_ids: list[str]) -> list[str]:
+    """Mark tasks as to be stopped, and give those that run: however they end, they are not tried again."""
+    return [
+        task_id
+        for task_id in task_ids
+        if transaction.execute("UPDATE tasks SET unwanted = 1 WHERE id = ? AND status = 'running'", (task_id,)).rowcount
+    ]
+
+
+def set_paused(transaction: Transaction, queue: str, paused: bool) -> bool:
+    """Store whether a queue is paused, or for `ALL_QUEUES` all, those to come included; whether that is a change."""
+    states = {row["name"]: bool(row["paused"]) for row in transaction.execute("SELECT name, paused FROM queues")}
+    if queue == ALL_QUEUES:
+        changed = any(state != paused for state in {ALL_QUEUES: False, **states}.values())
+        transaction.execute("DELETE FROM queues")
+    else:
+        changed = states.get(queue, states.get(ALL_QUEUES, False)) != paused
     transaction.execute("INSERT OR REPLACE INTO queues (name, paused) VALUES (?, ?)", (queue, int(paused)))
+    return changed
+
+
+def get(transaction: Transaction, task_id: str) -> Row | None:
+    """A task's row."""
+    return transaction.one("SELECT * FROM tasks WHERE id = ?", (task_id,))
+
+
+def check_project(transaction: Transaction, project: str | None) -> None:
+    """Raises NotFound where there is no such project (any more)."""
+    if project is not None and transaction.one("SELECT 1 FROM projects WHERE id = ?", (project,)) is None:
+        raise NotFound(f"There is no project {project}")
+
+
+def touch_project(transaction: Transaction, project: str | None, now: int) -> None:
+    """A task of the project has started or ended."""
+    if project is not None:
+        transaction.execute("UPDATE projects SET active_ms = ? WHERE id = ?", (now, project))
+
+
+def submitted(transaction: Transaction, task: NewTask) -> Row | None:
+    """The task that was submitted with the same key. Raises Conflict where it is another one."""
+    if task.submit_key is None:
+        return None
+    row = transaction.one("SELECT * FROM tasks WHERE submit_key = ?", (task.submit_key,))
+    if row is not None:
+        before = (row["type"], row["project_id"], row["queue"], row["priority"], msgspec.json.decode(row["payload"]))
+        payload = msgspec.json.decode(msgspec.json.encode(task.payload))
+        if before != (task.type, task.project, task.queue, task.priority, payload):
+            raise Conflict("This idempotency key was used for another task; use a new key")
+    return row
 
 
 def project_path(connection: sqlite3.Connection | Transaction, project: str | None) -> str | None:

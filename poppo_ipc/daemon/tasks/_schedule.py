@@ -9,13 +9,17 @@ picking never searches through it.
 from __future__ import annotations
 
 import heapq
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Final
 
 from attrs import define, field
 
 __all__ = ["Schedule", "Waiting"]
+
+# Heaps keep what was taken out of their middle; they are swept once that is most of them, and so much at least.
+_SWEEP_FROM: Final = 64
 
 
 @define(eq=False)
@@ -29,6 +33,14 @@ class Waiting:
     project: str | None
     priority: int = 0
     due_ms: int = 0
+
+
+@define(eq=False)
+class _Entry:
+    """A task's place: in a lane, or in no lane while its time has not come. `gone` once it was taken out."""
+
+    task: Waiting
+    lane: _Lane | None = None
     gone: bool = False
 
 
@@ -39,8 +51,12 @@ class _Lane:
     priority: int
     project: str | None
     queue: str
-    heap: list[tuple[int, Waiting]] = field(factory=list)
+    heap: list[tuple[int, _Entry]] = field(factory=list)
     count: int = 0
+    turn: _Turn | None = None
+    """The turn that it is part of; None while it may not run."""
+    posted: int = -1
+    """The number by which the turn knows it."""
 
     def head(self) -> int:
         """The number of the first task that is still wanted; the lane has one."""
@@ -54,18 +70,42 @@ class _Turn:
     """A project in the rotation of a priority: its lanes that may run, and what is left of its turn."""
 
     left: int
-    lanes: dict[str, _Lane] = field(factory=dict)
+    count: int = 0
+    heap: list[tuple[int, _Lane]] = field(factory=list)
+
+    def post(self, lane: _Lane, number: int) -> None:
+        """Know a lane by the number of its first task."""
+        lane.posted = number
+        heapq.heappush(self.heap, (number, lane))
+        if len(self.heap) > _SWEEP_FROM + 2 * self.count:
+            known = {id(lane): (lane.posted, lane) for _, lane in self.heap if lane.turn is self}
+            self.heap = list(known.values())
+            heapq.heapify(self.heap)
+
+    def first(self) -> _Lane:
+        """The lane with the oldest task."""
+        while True:
+            number, lane = self.heap[0]
+            current = lane.turn is self and lane.posted == number
+            if current and lane.head() == number:
+                return lane
+            heapq.heappop(self.heap)
+            if current:
+                self.post(lane, lane.head())
 
 
 class Schedule:
-    """The tasks that wait. Nothing here takes longer than the logarithm of how many there are."""
+    """The tasks that wait. Adding, picking and removing one take no longer than the logarithm of how many there are;
+    pausing, resuming, stopping and starting look at each project's queues once.
+    """
 
     def __init__(self) -> None:
-        self._tasks: dict[str, Waiting] = {}
-        self._later: list[tuple[int, int, Waiting]] = []
+        self._entries: dict[str, _Entry] = {}
+        self._later: list[tuple[int, int, _Entry]] = []
+        self._later_gone = 0
         self._lanes: dict[tuple[int, str | None, str], _Lane] = {}
         self._rotations: dict[int, OrderedDict[str | None, _Turn]] = {}
-        self._priorities: list[int] = []  # negated, so that the highest comes first
+        self._priorities: list[int] = []  # those in the rotations, the highest last
         self._paused: set[str] = set()
         self._all_paused = False
         self._running: set[str] = set()  # exempt from the pause of all
@@ -73,75 +113,91 @@ class Schedule:
         self._weights: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[Waiting]:
-        return iter(self._tasks.values())
+        return (entry.task for entry in self._entries.values())
 
     def __contains__(self, task_id: str) -> bool:
-        return task_id in self._tasks
+        return task_id in self._entries
 
     # -- tasks --------------------------------------------------------------------------------------------------
 
     def add(self, task: Waiting, now_ms: int) -> None:
         """Let a task wait: for its time where that has not come, else for its turn."""
-        task.gone = False
-        self._tasks[task.id] = task
+        entry = self._entries[task.id] = _Entry(task)
         if task.due_ms > now_ms:
-            heapq.heappush(self._later, (task.due_ms, task.number, task))
+            heapq.heappush(self._later, (task.due_ms, task.number, entry))
         else:
-            self._enter(task)
+            self._enter(entry)
 
     def remove(self, task_id: str) -> Waiting | None:
         """Take a task out; None where it does not wait."""
-        task = self._tasks.pop(task_id, None)
-        if task is not None:
-            task.gone = True
-            lane = self._lanes.get((task.priority, task.project, task.queue))
-            if lane is not None and task.due_ms == 0:
-                self._left(lane)
-        return task
+        entry = self._entries.pop(task_id, None)
+        if entry is None:
+            return None
+        entry.gone = True
+        lane = entry.lane
+        if lane is not None:
+            self._left(lane)
+            if len(lane.heap) > _SWEEP_FROM + 2 * lane.count:
+                lane.heap = [each for each in lane.heap if not each[1].gone]
+                heapq.heapify(lane.heap)
+        else:
+            self._later_gone += 1
+            if self._later_gone > _SWEEP_FROM and self._later_gone * 2 > len(self._later):
+                self._later = [each for each in self._later if not each[2].gone]
+                heapq.heapify(self._later)
+                self._later_gone = 0
+        return entry.task
 
     def pick(self, now_ms: int) -> Waiting | None:
         """Take out the task whose turn it is; None where none may run now."""
         self._wake(now_ms)
         if not self._priorities:
             return None
-        rotation = self._rotations[-self._priorities[0]]
+        rotation = self._rotations[self._priorities[-1]]
         project, turn = next(iter(rotation.items()))
-        lane = min(turn.lanes.values(), key=_Lane.head)
-        lane.head()
-        task = heapq.heappop(lane.heap)[1]
+        lane = turn.first()
+        task = heapq.heappop(lane.heap)[1].task
         turn.left -= 1
         if turn.left <= 0:
             turn.left = self._weight(project)
             rotation.move_to_end(project)
-        del self._tasks[task.id]
+        del self._entries[task.id]
         self._left(lane)
         return task
 
     def next_due(self) -> int | None:
         """When the next task's time comes, in Unix milliseconds; None where none waits for its time."""
-        while self._later and self._later[0][2].gone:
-            heapq.heappop(self._later)
-        return self._later[0][0] if self._later else None
+        later = self._later
+        while later and later[0][2].gone:
+            heapq.heappop(later)
+            self._later_gone -= 1
+        return later[0][0] if later else None
 
     def _wake(self, now_ms: int) -> None:
         while self._later and self._later[0][0] <= now_ms:
-            task = heapq.heappop(self._later)[2]
-            if not task.gone:
-                self._enter(task)
+            entry = heapq.heappop(self._later)[2]
+            if entry.gone:
+                self._later_gone -= 1
+            else:
+                self._enter(entry)
 
-    def _enter(self, task: Waiting) -> None:
-        task.due_ms = 0
+    def _enter(self, entry: _Entry) -> None:
+        task = entry.task
         key = (task.priority, task.project, task.queue)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane(*key)
-        heapq.heappush(lane.heap, (task.number, task))
+        entry.lane = lane
+        heapq.heappush(lane.heap, (task.number, entry))
         lane.count += 1
-        if lane.count == 1 and self._may_run(lane):
-            self._admit(lane)
+        if lane.count == 1:
+            if self._may_run(lane):
+                self._admit(lane)
+        elif lane.turn is not None and task.number < lane.posted:
+            lane.turn.post(lane, task.number)
 
     def _left(self, lane: _Lane) -> None:
         lane.count -= 1
@@ -155,24 +211,31 @@ class Schedule:
         return not self.is_paused(lane.queue) and lane.project not in self._stopped
 
     def _admit(self, lane: _Lane) -> None:
+        if lane.turn is not None:
+            return
         rotation = self._rotations.get(lane.priority)
         if rotation is None:
             rotation = self._rotations[lane.priority] = OrderedDict()
-            insort(self._priorities, -lane.priority)
+            insort(self._priorities, lane.priority)
         turn = rotation.get(lane.project)
         if turn is None:
             turn = rotation[lane.project] = _Turn(self._weight(lane.project))
-        turn.lanes[lane.queue] = lane
+        lane.turn = turn
+        turn.count += 1
+        turn.post(lane, lane.head())
 
     def _dismiss(self, lane: _Lane) -> None:
-        rotation = self._rotations.get(lane.priority)
-        turn = None if rotation is None else rotation.get(lane.project)
-        if rotation is None or turn is None or turn.lanes.pop(lane.queue, None) is None or turn.lanes:
+        turn, lane.turn = lane.turn, None
+        if turn is None:
             return
+        turn.count -= 1
+        if turn.count:
+            return
+        rotation = self._rotations[lane.priority]
         del rotation[lane.project]
         if not rotation:
             del self._rotations[lane.priority]
-            self._priorities.remove(-lane.priority)
+            del self._priorities[bisect_left(self._priorities, lane.priority)]
 
     def _review(self, queue: str | None = None, project: str | None = None) -> None:
         for lane in self._lanes.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 from prometheus_client import CollectorRegistry, Gauge
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from poppo_ipc.daemon.monitoring import serve_metrics
 from poppo_ipc.errors import AddressError, AddressInUse
@@ -179,13 +180,13 @@ async def test_an_idle_connection_is_closed(clock: MockClock) -> None:
 
 
 async def test_a_connection_that_is_used_stays(clock: MockClock) -> None:
-    clock.autojump_threshold = 0.05  # the text is made in a thread
-    async with endpoint(request_seconds=10.0) as port:
-        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            for _ in range(4):
-                await stream.send_all(GET)
-                assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
-                await trio.sleep(8)
+    clock.autojump_threshold = math.inf  # the text is made in a thread, for which no clock waits
+    async with endpoint(request_seconds=10.0) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        for _ in range(4):
+            await stream.send_all(GET)
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+            await wait_all_tasks_blocked()
+            clock.jump(8)
 
 
 async def test_a_client_that_does_not_read_is_closed(clock: MockClock) -> None:
@@ -193,15 +194,17 @@ async def test_a_client_that_does_not_read_is_closed(clock: MockClock) -> None:
     gauge = Gauge("many", "x" * 1000, ["number"], registry=registry)
     for number in range(200):
         gauge.labels("y" * 1000 + str(number))
-    clock.autojump_threshold = 0.05  # the text is made in a thread
-    async with endpoint(registry, request_seconds=10.0, connections=1) as port:
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
+    clock.autojump_threshold = math.inf
+    places = endpoint(registry, request_seconds=10.0, connections=1)
+    async with places as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         await stream.send_all(GET * 60)
-        await trio.sleep(30)
+        await wait_all_tasks_blocked()
+        assert status(await exchange(port, GET)) == 503
+        clock.jump(1000)
+        await wait_all_tasks_blocked()
         # Its place is free again, though it still holds its end.
         assert status(await exchange(port, GET)) == 200
-        await stream.aclose()
 
 
 async def test_one_connection_too_many() -> None:

@@ -22,14 +22,20 @@ from poppo_ipc.errors import InvalidArgs
 log = logging.getLogger("poppo_test")
 
 
+def state() -> list[Any]:
+    root = logging.getLogger()
+    return [
+        list(root.handlers), root.level, logging.getLoggerClass(), structlog.is_configured(), structlog.get_config(),
+    ]  # fmt: skip
+
+
 @pytest.fixture(autouse=True)
 def put_back() -> Iterator[None]:
     """No test may leave anything behind."""
-    root = logging.getLogger()
-    before = list(root.handlers), root.level, structlog.is_configured(), structlog.get_config()
+    before = state()
     threads = threading.active_count()
     yield
-    assert (list(root.handlers), root.level, structlog.is_configured(), structlog.get_config()) == before
+    assert state() == before
     assert threading.active_count() <= threads
 
 

@@ -188,6 +188,24 @@ def family(then: str) -> list[int]:
     return pids
 
 
+def daemonize() -> int:
+    """Leave one process that has nothing to do with this one any more: no parent, no group, no session."""
+    script = "setsid sh -c 'echo $$; exec sleep 1000' & read -r line"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
+        assert shell.stdout is not None
+        pid = int(shell.stdout.readline())
+        assert shell.stdin is not None
+        shell.stdin.close()
+    return pid
+
+
+def inherited() -> str:
+    """The descriptors of a child from which nothing was kept on purpose."""
+    return subprocess.run(
+        ["sh", "-c", "ls -l /proc/$$/fd"], close_fds=False, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
 def noisy_child() -> None:
     """Leave a child that prints for ever."""
     subprocess.Popen(["sh", "-c", "while :; do echo noise; done"])

@@ -140,7 +140,7 @@ async def test_workers_that_die_at_once_are_started_ever_more_slowly(
     starts = len(count.read_text().splitlines())
     # 0.02 + 0.04 + 0.08 + 0.16 + 0.2 + 0.2 + … within 1.0 s; without the backoff several hundred.
     assert 3 <= starts <= 12
-    delays = [record.args[2] for record in caplog.records if record.args and len(record.args) == 3]  # type: ignore[arg-type]
+    delays = [record.args[2] for record in caplog.records if isinstance(record.args, tuple) and len(record.args) == 3]
     assert delays[:5] == pytest.approx([0.02, 0.04, 0.08, 0.16, 0.2][: len(delays)])
     assert caplog.records[0].getMessage().startswith("worker-1 exited with code 9: no such module; the next one")
     assert events.log == []

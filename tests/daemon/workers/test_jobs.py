@@ -148,6 +148,8 @@ async def test_what_a_task_leaves_behind_is_killed_and_silent_before_the_next_be
         outcome = await bench.source.run("family", {"then": "return"})
         assert len(outcome.result) == 4
         assert alive(outcome.result) == []
+        gone = (await bench.source.run("daemonize")).result
+        assert alive([gone]) == []
         assert (await bench.source.run("pid")).result == pid
 
 
@@ -200,12 +202,14 @@ async def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
             assert (outcome.ending, outcome.error, outcome.result) == (Ending.FAILED, error, result)
 
 
-async def test_a_command_gets_no_descriptor_of_the_worker() -> None:
+async def test_children_get_no_descriptor_of_the_worker() -> None:
     async with running() as bench:
         job = bench.source.submit("command", {"argv": ["sh", "-c", "ls -l /proc/$$/fd"]})
         await bench.source.outcome(job)
-        numbers = [line.split()[-3] for line in bench.source.printed(job).splitlines() if "->" in line]
-        assert numbers == ["0", "1", "2"]
+        of_a_function = (await bench.source.run("inherited")).result
+        for listing in (bench.source.printed(job), of_a_function):
+            numbers = [line.split()[-3] for line in listing.splitlines() if "->" in line]
+            assert numbers == ["0", "1", "2"]
 
 
 # -- the process ------------------------------------------------------------------------------------------------

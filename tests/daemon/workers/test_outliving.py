@@ -47,6 +47,22 @@ def test_a_killed_daemon_takes_everything_with_it(then: str) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+def test_a_worker_dies_with_its_daemon_without_a_guardian() -> None:
+    with subprocess.Popen(_command("stubborn", 1), stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        family = [int(word) for word in daemon.stdout.readline().split()]
+        (worker,) = [int(word) for word in daemon.stdout.readline().split()]
+        (guardian,) = [child for child in psutil.Process(daemon.pid).children() if child.pid != worker]
+        try:
+            guardian.kill()
+            daemon.kill()
+            daemon.wait()
+            assert wait_gone([worker, guardian.pid]) == []
+        finally:
+            for pid in alive(family):
+                os.kill(pid, signal.SIGKILL)
+
+
 def test_a_guardian_that_is_released_kills_nobody() -> None:
     with subprocess.Popen(["sleep", "1000"], start_new_session=True) as leader:
         guardian = Guardian(leader.pid)

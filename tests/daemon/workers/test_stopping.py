@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from poppo_ipc.daemon.workers import Ending, Job
+from poppo_ipc.daemon.workers import Ending
+from poppo_ipc.daemon.workers._process import WorkerProcess
 
 from .kit import alive, running, wait_gone
 
@@ -122,22 +124,20 @@ async def test_cancelling_at_any_moment_tells_the_truth() -> None:
 async def test_cancelling_in_the_very_step_of_the_end_spares_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer is there and the pool is asked in the same step: what was promised holds, the worker goes on."""
     async with running() as bench:
-        worker = bench.only()
-        source, pool = bench.source, bench.pool
         said = []
-        plain = source.job_output
+        real = WorkerProcess.receive
 
-        def cancelling(job: Job, stream: str, data: bytes) -> None:
-            plain(job, stream, data)  # type: ignore[arg-type]
-            said.append(pool.cancel_job(job.task_id))
+        async def receive(process: WorkerProcess) -> Any:
+            answer = await real(process)
+            said.append(bench.pool.cancel_job("t1"))
+            return answer
 
-        monkeypatch.setattr(source, "job_output", cancelling)
-        job = source.submit("command", {"argv": ["echo", "x"]})
-        outcome = await source.outcome(job)
-        assert outcome.ending is (Ending.CANCELLED if any(said) else Ending.COMPLETED)
+        monkeypatch.setattr(WorkerProcess, "receive", receive)
+        pid = bench.only().pid
+        assert (await bench.source.run("noop")).ending is Ending.CANCELLED
         monkeypatch.undo()
-        assert (await source.run("noop")).ending is Ending.COMPLETED
-        assert worker.pid is not None
+        assert said == [True]
+        assert (await bench.source.run("pid")).result == pid
 
 
 async def test_sigterm_from_elsewhere_is_a_crash_of_a_busy_worker() -> None:
