@@ -72,8 +72,14 @@ async def connect(
 
 
 def _bare(group: BaseExceptionGroup[BaseException], raised: BaseException | None) -> BaseException:
-    """The one exception to raise for a group: what the block raised, or the failure that cancelled the block."""
+    """The one exception to raise for a group: what the block raised, or the failure that cancelled the block.
+
+    What is to end the program, as Ctrl-C does, comes first, whichever task it was raised in.
+    """
     leaves = list(_leaves(group))
+    ending = [leaf for leaf in leaves if not isinstance(leaf, (Exception, anyio.get_cancelled_exc_class()))]
+    if ending:
+        return ending[0]
     errors = [leaf for leaf in leaves if isinstance(leaf, Exception)]
     if raised is not None and (isinstance(raised, Exception) or not errors):
         return raised

@@ -245,7 +245,9 @@ class ServerConnection(Connection):
     def respond(self, message_id: str, result: Any) -> bytearray:
         """The answer to the open command `message_id`. Where it cannot be encoded, the command is still open."""
         self._check_open(message_id)
-        data = self.send(Response(id=message_id, result=result))
+        response = Response(id=message_id, result=result, timestamp=self._clock())
+        # The table allows it in READY and changes no state: not looked up for each answer.
+        data = encode(response, self._send_bytes) if self.state is State.READY else self.send(response)
         self._open.discard(message_id)
         return data
 

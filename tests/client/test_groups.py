@@ -14,6 +14,7 @@ VALUES: dict[str, Any] = {
     "str": "x",
     "str | None": "x",
     "int": 3,
+    "bool": True,
     "Any": {"a": 1},
     "dict[str, Any]": {"a": 1},
     "dict[str, Any] | None": {"a": 1},
