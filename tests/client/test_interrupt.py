@@ -19,9 +19,12 @@ async def test_an_interrupt_in_a_background_task_is_not_lost(monkeypatch: pytest
         await interrupted.wait()
         raise KeyboardInterrupt
 
+    async def use() -> None:
+        async with connect("memory:interrupt", token=None):
+            interrupted.set()
+            await trio.sleep_forever()
+
     monkeypatch.setattr(Client, "_watch_deadlines", interrupt)
     async with running(Server(Router(), address="memory:interrupt")):
         with pytest.raises(KeyboardInterrupt):
-            async with connect("memory:interrupt", token=None):
-                interrupted.set()
-                await trio.sleep_forever()
+            await use()
