@@ -5,8 +5,9 @@ Names are loaded when they are first used: importing `SyncClient` imports neithe
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from poppo_ipc._lazy import lazily
 
 if TYPE_CHECKING:
     from poppo_ipc.client._backoff import Backoff as Backoff
@@ -82,15 +83,4 @@ __all__ = [
     "token_from_environment",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value  # the next look-up does not come here
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -6,8 +6,9 @@ without paying for an event loop: importing this package imports neither anyio n
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from poppo_ipc._lazy import lazily
 
 if TYPE_CHECKING:
     from ._accept import accept_retrying as accept_retrying
@@ -59,15 +60,4 @@ _HOMES = {
     "memory_pair": "_memory",
 }
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value  # the next look-up does not come here
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, _HOMES)

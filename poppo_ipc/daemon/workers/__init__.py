@@ -5,8 +5,9 @@ Names are loaded when first used: a worker process imports this package too, and
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from poppo_ipc._lazy import lazily
 
 if TYPE_CHECKING:
     from poppo_ipc.daemon.workers._context import TaskContext as TaskContext
@@ -40,15 +41,4 @@ _HOMES: Final = {
     "current_task": "_context",
 }
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = lazily(__name__, _HOMES)
