@@ -90,11 +90,13 @@ def serve(directory: Path) -> None:
                 nursery.start_soon(events.trim)
                 await nursery.start(server.serve)
                 print("ready", flush=True)
+                began = time.process_time()
                 with trio.open_signal_receiver(signal.SIGTERM) as signals:
                     async for _ in signals:
                         break
                 nursery.cancel_scope.cancel()
-            print(json.dumps({"commits": store.commits, "changes": store.changes}), flush=True)
+            seconds = time.process_time() - began
+            print(json.dumps({"commits": store.commits, "changes": store.changes, "seconds": seconds}), flush=True)
 
     trio.run(main)
 
@@ -220,6 +222,7 @@ def measure(tasks: int, outstanding: int, key: str) -> dict[str, Any]:
         "key": key,
         **result,
         "changesPerCommit": round(store["changes"] / store["commits"], 1),
+        "serverMicrosecondsPerTask": round(store["seconds"] / store["changes"] * 1e6),
     }
 
 
@@ -243,6 +246,7 @@ def main() -> None:
     print(f"acknowledged       {result['acknowledgedPerSecond']} tasks/s ({result['tasks']} in {result['seconds']} s)")
     print(f"latency            {result['latencyMs']} ms with {result['outstanding']} outstanding")
     print(f"changes a commit   {result['changesPerCommit']}")
+    print(f"server's CPU       {result['serverMicrosecondsPerTask']} microseconds a task")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+from pathlib import Path
 
 import attrs
 import trio
 
+from poppo_ipc.cli._demo_tasks import fragile, report
 from poppo_ipc.cli._foreground import ENDING, run_in_foreground
 from poppo_ipc.commands import Context, Router
-from poppo_ipc.daemon._basic import basic_router
-from poppo_ipc.server import Server, TokenAuth
+from poppo_ipc.daemon import Daemon, DaemonConfig
+from poppo_ipc.daemon._config import QueueConfig
+from poppo_ipc.server import TokenAuth
 
 __all__ = ["BLOCK", "demo_router"]
 
@@ -21,6 +24,9 @@ BLOCK = bytes(range(256)) * 1024
 # A pause after each block, or the bar would be full before anybody saw it.
 _PAUSE_SECONDS = 0.03
 _STDIN = 0
+_WORKERS = 2
+# Before a task is tried again; a person watches.
+_RETRY_SECONDS = 0.2
 
 
 @attrs.frozen
@@ -80,14 +86,17 @@ def demo_router() -> Router:
     return router
 
 
-async def _run(address: str, token_file: str) -> None:
-    router = demo_router()
-    router.include(basic_router(lambda: server.stop_soon(reason="daemon.stop")))
-    server = Server(router, address=address, auth=TokenAuth.from_file(token_file), name="poppo_ipc demo")
+async def _run(address: str, token_file: str, state_dir: str) -> None:
+    queue = QueueConfig(backoff_base=_RETRY_SECONDS)
+    config = DaemonConfig(socket=address, state_dir=Path(state_dir), workers=_WORKERS, queue=queue)
+    daemon = Daemon(config, auth=TokenAuth.from_file(token_file), name="poppo_ipc demo")
+    daemon.router.include(demo_router())
+    for function in (report, fragile):
+        daemon.task(f"demo.{function.__name__}")(function)
     with trio.open_signal_receiver(*ENDING) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_end_with_parent, nursery.cancel_scope)
-            await run_in_foreground(server, signals)
+            await run_in_foreground(daemon, signals)
             nursery.cancel_scope.cancel()
 
 
@@ -104,8 +113,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--socket", required=True)
     parser.add_argument("--token-file", required=True)
+    parser.add_argument("--state-dir", required=True)
     options = parser.parse_args()
-    trio.run(_run, options.socket, options.token_file)
+    trio.run(_run, options.socket, options.token_file, options.state_dir)
 
 
 if __name__ == "__main__":

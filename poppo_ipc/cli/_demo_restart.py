@@ -2,43 +2,71 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from typing import Any
+
+import trio
 
 from poppo_ipc.cli._stage import Stage
 from poppo_ipc.cli._steps import Screen, expect, expect_that
-from poppo_ipc.client import Backoff, ClientState, Event, EventStream, Gap, GapReason, StateStream, connect
+from poppo_ipc.client import Backoff, Client, ClientState, Event, EventStream, StateStream, connect
 
 __all__ = ["survive_a_crash"]
 
 _FAILED_TRIES = 3
+_TASKS = 3
 
 
 async def survive_a_crash(place: Stage, screen: Screen) -> None:
-    """Kill the daemon under a client that listens, start another, and see the client go on with it."""
+    """Kill the daemon under a client that listens, start another, and see that nothing is lost."""
     backoff = Backoff(start=0.05, factor=2.0, cap=0.4)
+    pipe = place.directory / "running"
+    os.mkfifo(pipe)
     async with (
         connect(place.address, token=place.token, backoff=backoff) as client,
-        client.subscribe("build.*") as events,
+        client.subscribe("**") as events,
         client.state_changes() as changes,
     ):
-        await client.call("demo.build", number=1)
-        before = [await _event(events), await _event(events)]
-        epoch = client.epoch
-        screen.show("events before", [event.seq for event in before], _numbers(before))
+        running = await _submit(client, place, "demo.fragile", {"started": str(pipe)})
+        await trio.to_thread.run_sync(pipe.read_text, abandon_on_cancel=True)
+        await client.call("queue.pause")
+        waiting = [await _submit(client, place, "demo.report", {"title": "kept", "lines": 1}) for _ in range(_TASKS)]
+        before, epoch = await _look(client), client.epoch
+        screen.show("before", before, f"1 project, 1 task runs, {_TASKS} wait in a paused queue")
         await _kill(place, screen)
+        pipe.unlink()
         await _watch_tries(changes, screen)
         daemon = await place.start_daemon()
         screen.show("a new daemon", daemon.pid, f"pid {daemon.pid}")
         tries = await _until_connected(changes)
         screen.show("connected again", tries, f"after {_FAILED_TRIES + tries} waits")
-        expect_that("the numbering of events", client.epoch != epoch, "a new one", client.epoch)
-        await client.call("demo.build", number=2)
-        gap = await anext(events)
-        expect("what comes first", gap, Gap(missed=None, reason=GapReason.RESTARTED))
-        screen.show("a gap, not silence", "restarted", "events may be missing: this daemon has them in memory alone")
-        after = [await _event(events), await _event(events)]
-        screen.show("events after", [event.seq for event in after], _numbers(after))
-        expect("the builds", [event.data["number"] for event in before + after], [1, 1, 2, 2])
+        expect("the numbering of events", client.epoch, epoch)
+        expect("the projects, the tasks and the pause", await _look(client), before)
+        screen.show("afterwards", None, "the same project and tasks, and the queue is still paused")
+        await client.call("queue.resume")
+        seen = await _until_completed(events, {running, *waiting})
+        numbers = [event.seq for event in seen]
+        screen.show("all tasks", len(waiting) + 1, "completed: what ran was run again, what waited was run")
+        expect("the numbers of all events", numbers, list(range(numbers[0] or 0, (numbers[0] or 0) + len(numbers))))
+        screen.show("events", numbers, f"{len(numbers)} came, {numbers[0]} to {numbers[-1]}: no gap, none twice")
+
+
+async def _submit(client: Client, place: Stage, type: str, payload: dict[str, Any]) -> str:
+    answer = await client.call("task.submit", type=type, projectId=place.project, payload=payload)
+    return str(answer["taskId"])
+
+
+async def _look(client: Client) -> dict[str, Any]:
+    """What must not be lost."""
+    projects = (await client.call("project.list"))["projects"]
+    tasks = (await client.call("task.list"))["tasks"]
+    status = await client.call("queue.status")
+    return {
+        "projects": sorted((project["id"], project["name"], project["path"]) for project in projects),
+        "tasks": sorted(task["id"] for task in tasks),
+        "paused": status["paused"],
+    }
 
 
 async def _kill(place: Stage, screen: Screen) -> None:
@@ -78,12 +106,15 @@ async def _until_connected(changes: StateStream) -> int:
     return tries
 
 
-async def _event(events: EventStream) -> Event:
-    event = await anext(events)
-    expect_that("the next thing", isinstance(event, Event), "an event", event)
-    assert isinstance(event, Event)
-    return event
-
-
-def _numbers(events: list[Event]) -> str:
-    return ", ".join(f"{event.name} (seq {event.seq})" for event in events)
+async def _until_completed(events: EventStream, tasks: set[str]) -> list[Event]:
+    """All events up to the one by which the last of the tasks is completed."""
+    seen: list[Event] = []
+    left = set(tasks)
+    while left:
+        event = await anext(events)
+        expect_that("the next thing", isinstance(event, Event), "an event, and no gap", event)
+        assert isinstance(event, Event)
+        seen.append(event)
+        if event.name == "task.completed":
+            left.discard(event.data["taskId"])
+    return seen

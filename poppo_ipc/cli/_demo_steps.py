@@ -7,11 +7,13 @@ import os
 import stat
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import trio
 
 from poppo_ipc.cli._demo_daemon import BLOCK
 from poppo_ipc.cli._demo_restart import survive_a_crash
+from poppo_ipc.cli._demo_work import add_project, kill_worker, pause_queue, run_tasks
 from poppo_ipc.cli._stage import Stage
 from poppo_ipc.cli._steps import Screen, Step, expect, expect_error, expect_that
 from poppo_ipc.client import Event, EventStream, connect
@@ -19,7 +21,7 @@ from poppo_ipc.errors import AuthenticationError, InvalidArgs, UnknownCommand
 
 __all__ = ["demo_steps"]
 
-_BLOCKS = 40
+_BLOCKS = 30
 
 
 def demo_steps(place: Stage) -> Sequence[Step]:
@@ -32,7 +34,11 @@ def demo_steps(place: Stage) -> Sequence[Step]:
         Step("stream", "A long command tells how far it is", _Steps(place).follow),
         Step("cancel", "Cancel a running command", _Steps(place).cancel),
         Step("events", "Events to three clients, each by its pattern", _Steps(place).listen),
-        Step("crash", "Kill the daemon; the client comes back by itself", lambda to: survive_a_crash(place, to)),
+        Step("project", "Add a project", partial(add_project, place)),
+        Step("tasks", "Run tasks in workers, and follow what they print", partial(run_tasks, place)),
+        Step("worker", "Kill a worker; its task is tried again", partial(kill_worker, place)),
+        Step("queue", "Pause the queue, and let it go on", partial(pause_queue, place)),
+        Step("crash", "Kill the daemon; nothing is lost", partial(survive_a_crash, place)),
         Step("stop", "Stop in order", _Steps(place).stop),
     ]
 

@@ -10,14 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from poppo_ipc._version import __version__
-from poppo_ipc.errors import AddressError, PoppoError
-from poppo_ipc.transport import Address
+from poppo_ipc.cli._flags import add_flags, given_flags
+from poppo_ipc.daemon._config_model import ConfigError
+from poppo_ipc.errors import PoppoError
 
 __all__ = ["main"]
 
-#: What the commands show themselves with, which the library itself does without.
-_NEEDS = {"serve": ("structlog",), "demo": ("rich",)}
-_STATE_DIR = "~/.poppobuilder"
+#: What the commands need, and the library itself does without.
+_DAEMON = ("h11", "prometheus_client", "psutil", "structlog")
+_NEEDS = {"serve": _DAEMON, "demo": (*_DAEMON, "rich")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,17 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace) -> int:
     from poppo_ipc.cli._serve import ServeOptions, serve
 
+    file = options.config or os.environ.get("POPPO_CONFIG")
     try:
-        serve(
-            ServeOptions(
-                address=options.socket,
-                token_file=options.token_file,
-                no_auth=options.no_auth,
-                state_dir=Path(options.state_dir).expanduser().absolute(),
-                log_level=options.log_level,
-                log_json=options.log_json,
-            )
-        )
+        serve(ServeOptions(file=Path(file).expanduser() if file else None, flags=given_flags(options)))
+    except ConfigError as error:
+        for problem in error.problems:
+            _fail(str(problem))
+        # What was typed is usage; what a file or a variable says is not.
+        return 2 if all(problem.source.startswith("--") for problem in error.problems) else 1
     except PoppoError as error:
         return _fail(error.message)
     return 0
@@ -68,51 +66,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"poppo-ipc {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _serve_parser(commands.add_parser("serve", help="run the daemon in the foreground", description=_SERVE))
+    _serve_parser(
+        commands.add_parser("serve", help="run the daemon in the foreground", description=_SERVE, allow_abbrev=False)
+    )
     _demo_parser(commands.add_parser("demo", help="show what it can do, in a few seconds", description=_DEMO))
     return parser
 
 
-_SERVE = """Run the daemon in the foreground. It says "ready on ADDRESS" on stderr once clients can connect, ends in
-order on SIGTERM, SIGINT or the command daemon.stop, and at once on a second signal. Without --token-file and --no-auth
-the token is that of POPPO_TOKEN or of the file that POPPO_TOKEN_FILE names, or else of the file "token" in the state
-directory, which is made where there is none. A socket handed over by a service manager (LISTEN_FDS) is used."""
+_SERVE = """Run the daemon in the foreground. Each setting is that of its flag, or else of its variable, or else of the
+file, or else the default. It says "ready on ADDRESS" on stderr once clients can connect; reads the settings again on
+SIGHUP or the command daemon.reload; ends in order on SIGTERM, SIGINT or the command daemon.stop, and at once on a
+second signal. Without a token file and --no-auth the token is that of POPPO_TOKEN, or else of the file "token" in the
+state directory, which is made where there is none. A socket handed over by a service manager (LISTEN_FDS) is used."""
 
 _DEMO = """Start a daemon in a process of its own, talk to it, kill it, and start it again, in a temporary directory.
 Each step checks what it shows; the exit code is 0 if all of them showed what they should."""
 
 
 def _serve_parser(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--socket", type=_address, metavar="PATH", help="where to listen (POPPO_SOCKET, or ~/.poppobuilder/daemon.sock)"
-    )
-    access = parser.add_mutually_exclusive_group()
-    access.add_argument("--token-file", type=_path, metavar="FILE", help="the file with the token of clients")
-    access.add_argument("--no-auth", action="store_true", help="take clients of this user without a token")
-    parser.add_argument(
-        "--state-dir",
-        default=os.environ.get("POPPO_STATE_DIR") or _STATE_DIR,
-        metavar="DIR",
-        help=f"what the daemon keeps (POPPO_STATE_DIR, or {_STATE_DIR})",
-    )
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    parser.add_argument("--log-json", action="store_true", help="log in JSON lines, as it does outside a terminal")
+    parser.usage = "poppo-ipc serve [--config FILE] [--SETTING VALUE ...]"
+    parser.add_argument("--config", metavar="FILE", help="a TOML file with settings (POPPO_CONFIG)")
+    add_flags(parser)
 
 
 def _demo_parser(parser: argparse.ArgumentParser) -> None:
     look = parser.add_mutually_exclusive_group()
     look.add_argument("--plain", action="store_true", help="no colours and no live bar")
     look.add_argument("--json", action="store_true", help="one JSON object a line for each step")
-
-
-def _address(text: str) -> Address:
-    try:
-        return Address.parse(text)
-    except AddressError as error:
-        raise argparse.ArgumentTypeError(error.message) from None
-
-
-def _path(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("a file name cannot be empty")
-    return Path(text)

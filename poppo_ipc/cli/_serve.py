@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
-from poppo_ipc.cli._foreground import ENDING, notice, run_in_foreground
-from poppo_ipc.cli._logs import MaskingFormatter, log_to
+from poppo_ipc.cli._foreground import SIGNALS, notice, run_in_foreground
+from poppo_ipc.cli._logfile import LateFile
 from poppo_ipc.client import token_from_environment
-from poppo_ipc.daemon._basic import basic_router
+from poppo_ipc.daemon import Daemon, DaemonConfig, Notifier, load_config
+from poppo_ipc.daemon._errors import sole
+from poppo_ipc.daemon.monitoring import DaemonLogs, daemon_logging
 from poppo_ipc.errors import AddressError, PoppoError
-from poppo_ipc.server import Server, generate_token, read_token_file
+from poppo_ipc.server import generate_token, read_token_file
 from poppo_ipc.transport import Address, Listener, activated_sockets, listen, listen_on
 
 __all__ = ["ServeOptions", "StartFailed", "serve"]
@@ -32,59 +36,90 @@ class StartFailed(PoppoError):
 
 @frozen(kw_only=True)
 class ServeOptions:
-    """What was asked for on the command line."""
+    """Where the settings come from: a file, the environment, and flags by the settings' paths."""
 
-    address: Address | None
-    token_file: Path | None
-    no_auth: bool
-    state_dir: Path
-    log_level: str
-    log_json: bool
+    file: Path | None = None
+    flags: Mapping[str, Any] = field(factory=dict)
+    environ: Mapping[str, str] = field(factory=lambda: dict(os.environ))
+
+    def load(self) -> DaemonConfig:
+        """The settings as they are now. Blocks. Raises ConfigError."""
+        environ = dict(self.environ)
+        # They exclude one another, so a flag for one takes the place of the other too, wherever that was said.
+        if self.flags.get("no_auth"):
+            environ.pop("POPPO_TOKEN_FILE", None)
+        if self.flags.get("token_file"):
+            environ.pop("POPPO_NO_AUTH", None)
+        return load_config(self.file, environ, self.flags)
 
 
 def serve(options: ServeOptions) -> None:
-    """Run the daemon until it is told to end. Raises StartFailed, with what a person can do about it."""
-    stderr = sys.stderr
-    formatter = log_to(stderr, level=options.log_level, as_json=options.log_json or not stderr.isatty())
-    try:
-        trio.run(_run, options, formatter)
-    except StartFailed:
-        raise
-    except Exception as error:
-        logger.critical("The daemon failed", exc_info=error)
-        raise StartFailed("the daemon failed; the log says how") from None
-
-
-async def _run(options: ServeOptions, formatter: MaskingFormatter) -> None:
-    # Before anything is held, so that from here on a signal ends the daemon in order.
-    with trio.open_signal_receiver(*ENDING) as signals:
+    """Run the daemon until it is told to end. Raises ConfigError, and StartFailed with what can be done about it."""
+    config = options.load()
+    # What the daemon starts has no business with it.
+    os.environ.pop("POPPO_TOKEN", None)
+    file = LateFile()
+    with daemon_logging(level=config.log_level, stderr=sys.stderr, sinks=(file,)) as logs:
+        running = _Running(options, config, logs, file)
         try:
+            trio.run(running.run)
+        except Exception as error:
+            found = sole(error)
+            if not running.ready and isinstance(found, PoppoError | OSError):
+                raise StartFailed(_reason(found)) from error
+            logger.critical("The daemon failed", exc_info=found)
+            raise StartFailed("the daemon failed; the log says how") from None
+
+
+class _Running:
+    """One run of the daemon."""
+
+    def __init__(self, options: ServeOptions, config: DaemonConfig, logs: DaemonLogs, file: LateFile) -> None:
+        self.ready = False
+        self._options = options
+        self._config = config
+        self._logs = logs
+        self._file = file
+
+    async def run(self) -> None:
+        """Until the daemon has stopped."""
+        # Before anything is held, so that from here on a signal ends the daemon in order.
+        with trio.open_signal_receiver(*SIGNALS) as signals:
             # The address first: whoever holds it is alone with the state directory too.
-            listener = await _listener(options.address)
-        except (PoppoError, OSError) as error:
-            raise StartFailed(_reason(error)) from error
-        await _serve_on(listener, options, formatter, signals)
+            listener = await _listener(self._config.socket)
+            try:
+                await self._serve_on(listener, signals)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await listener.aclose()
+
+    async def _serve_on(self, listener: Listener, signals: AsyncIterator[int]) -> None:
+        token = await trio.to_thread.run_sync(_token, self._options, self._config)
+        if token is None:
+            logger.warning("Serving without a token: whatever runs as this user, or as root, can command the daemon")
+        else:
+            self._logs.redactor.register(token)
+        daemon = Daemon(
+            self._config,
+            address=listener,
+            auth=token,
+            config_source=partial(trio.to_thread.run_sync, self._options.load),
+            logs=self._logs,
+            notifier=Notifier.from_environment(unset=True),
+            on_open=self._open_file,
+        )
+        await run_in_foreground(daemon, signals, reload=daemon.reload, on_ready=self._note_ready)
+
+    async def _open_file(self) -> None:
+        await trio.to_thread.run_sync(self._file.open, self._config.state_dir / "logs" / "daemon.log")
+
+    def _note_ready(self) -> None:
+        self.ready = True
 
 
-async def _serve_on(
-    listener: Listener, options: ServeOptions, formatter: MaskingFormatter, signals: AsyncIterator[int]
-) -> None:
-    try:
-        token = _token(options)
-    except (PoppoError, OSError) as error:
-        await listener.aclose()
-        raise StartFailed(_reason(error)) from error
-    if token is None:
-        logger.warning("Serving without a token: whatever runs as this user, or as root, can command the daemon")
-    else:
-        formatter.mask(token)
-    router = basic_router(lambda: server.stop_soon(reason="daemon.stop"), log_level=options.log_level)
-    server = Server(router, address=listener, auth=token)
-    await run_in_foreground(server, signals)
-
-
-async def _listener(address: Address | None) -> Listener:
+async def _listener(socket: str | None) -> Listener:
     handed = activated_sockets(unset=True)
+    address = None if socket is None else Address.parse(socket)
     if not handed:
         return await listen(Address.default() if address is None else address)
     if len(handed) > 1:
@@ -98,19 +133,19 @@ async def _listener(address: Address | None) -> Listener:
     return listener
 
 
-def _token(options: ServeOptions) -> str | None:
-    environ = dict(os.environ)
-    # What the daemon starts has no business with it.
-    os.environ.pop("POPPO_TOKEN", None)
-    if options.no_auth:
+def _token(options: ServeOptions, config: DaemonConfig) -> str | None:
+    """The token that clients have to know: of a flag, else of the environment, of the file, or of the state."""
+    if config.no_auth:
         return None
-    if options.token_file is not None:
-        return read_token_file(options.token_file)
-    from_environment = token_from_environment(environ)
-    if from_environment is not None:
-        return from_environment
-    path = options.state_dir / "token"
+    if options.flags.get("token_file") is None:
+        from_environment = token_from_environment(options.environ)
+        if from_environment is not None:
+            return from_environment
+    if config.token_file is not None:
+        return read_token_file(config.token_file)
+    path = config.state_dir / "token"
     if not os.path.lexists(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             generate_token(path)
         except FileExistsError:

@@ -35,10 +35,10 @@ class DaemonProcess:
         self._ready = False
 
     @classmethod
-    async def start(cls, nursery: trio.Nursery, address: Address, token_file: Path) -> DaemonProcess:
+    async def start(cls, nursery: trio.Nursery, address: Address, token_file: Path, state_dir: Path) -> DaemonProcess:
         """Start it, and wait until clients can connect. Raises Mismatch with what it said if it ends before."""
         command = [sys.executable, "-m", "poppo_ipc.cli._demo_daemon"]
-        command += ["--socket", str(address), "--token-file", str(token_file)]
+        command += ["--socket", str(address), "--token-file", str(token_file), "--state-dir", str(state_dir)]
         process = await trio.lowlevel.open_process(
             command,
             stdin=subprocess.PIPE,
@@ -109,13 +109,15 @@ class Stage:
         self.directory = directory
         self.address = Address(AddressKind.UNIX, str(directory / "demo.sock"))
         self.token_file = directory / "token"
+        self.state_dir = directory / "state"
         self.token = generate_token(self.token_file)
         self.daemon: DaemonProcess | None = None
+        self.project = ""
         self._nursery = nursery
 
     async def start_daemon(self) -> DaemonProcess:
         """Start the daemon; the one before has to be gone."""
-        self.daemon = await DaemonProcess.start(self._nursery, self.address, self.token_file)
+        self.daemon = await DaemonProcess.start(self._nursery, self.address, self.token_file, self.state_dir)
         return self.daemon
 
     def has_socket(self) -> bool:

@@ -4,41 +4,53 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final, Literal, TypeVar
 
 import attrs
 import trio
 
 from poppo_ipc._version import __version__
 from poppo_ipc.commands import Router
-from poppo_ipc.commands.standard import STANDARD_COMMANDS, Components, DaemonReload, DaemonStarted
-from poppo_ipc.daemon._config import DaemonConfig, reload
+from poppo_ipc.commands.standard import Components, DaemonReload, DaemonStarted, DaemonStopping
+from poppo_ipc.daemon._config import ConfigError, DaemonConfig, reload
+from poppo_ipc.daemon._errors import sole
+from poppo_ipc.daemon._notify import Notifier
+from poppo_ipc.daemon._parts import (
+    NO_WORKERS,
+    add_checks,
+    check_parts,
+    keep_bound,
+    keep_tidy,
+    pool_options,
+    private_directory,
+    refusals,
+    set_kill_grace,
+    task_options,
+)
+from poppo_ipc.daemon._reloading import shown_changes
 from poppo_ipc.daemon._status_router import StatusReporter, status_router
-from poppo_ipc.daemon._workers_router import StoredWorkerEvents, worker_status, workers_router
+from poppo_ipc.daemon._workers_router import Pool, StoredWorkerEvents, worker_status, workers_router
 from poppo_ipc.daemon.monitoring import (
     DaemonLogs,
     HealthChecks,
     LoopLag,
     Metrics,
     ProcessReader,
-    disk_space_check,
     health_router,
     logs_router,
-    loop_lag_check,
     metrics_router,
     serve_metrics,
 )
 from poppo_ipc.daemon.projects import Projects, projects_router
-from poppo_ipc.daemon.store import Store, StoredAnswers, StoredEvents, StoreError, open_store
-from poppo_ipc.daemon.tasks import QueueControl, Retry, TaskOptions, TaskQueue, tasks_router
-from poppo_ipc.daemon.workers import Functions, PoolOptions, WorkerPool
-from poppo_ipc.errors import PoppoError, Unavailable
+from poppo_ipc.daemon.store import Store, StoredAnswers, StoredEvents, open_store
+from poppo_ipc.daemon.tasks import QueueControl, TaskQueue, tasks_router
+from poppo_ipc.daemon.workers import Functions, JobSource, WorkerEvents, WorkerPool
+from poppo_ipc.errors import PoppoError, ShuttingDown, Unavailable
 from poppo_ipc.server import Authenticator, Server, encode_event
-from poppo_ipc.transport import Address, Listener
+from poppo_ipc.transport import Address, Listener, listen
 
-__all__ = ["Daemon", "ReloadSource"]
+__all__ = ["Daemon", "PoolFactory", "ReloadSource"]
 
 logger = logging.getLogger("poppo_ipc.daemon")
 
@@ -46,9 +58,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Reads the settings again. Raises ConfigError.
 ReloadSource = Callable[[], Awaitable[DaemonConfig]]
+#: Makes what runs the tasks of a source, told of workers by the events.
+PoolFactory = Callable[[Functions, JobSource, WorkerEvents], Pool]
 
-_JANITOR_SECONDS = 60.0
-_HEAL_SECONDS = 30.0
+_STOPPING: Final = "daemon.stopping"
 
 
 class Daemon:
@@ -56,14 +69,19 @@ class Daemon:
 
     Args:
         config: the settings; the defaults for None.
-        address: where to listen, in place of `config.socket`; an open listener too.
+        address: where to listen, in place of `config.socket`; an open listener too, which is closed at the end.
         auth: an authenticator, or a token; None serves without.
         config_source: reads the settings again for `reload`; without one there is nothing to reload.
         logs: where `logs.tail` reads: what `daemon_logging` gave. Without it the command is not available.
+        notifier: the service manager to be told how the daemon is.
+        without: parts to leave out (`"projects"`, `"tasks"`, `"workers"`, `"metrics"`, `"health"`); their commands
+            answer `UNAVAILABLE`, unless `router` has others in their place.
+        pool: makes what runs tasks, in place of worker processes.
+        on_open: awaited once the state is this daemon's alone, before anybody is served.
         name, version: what clients are told.
 
     An author's own: `router` takes commands and events, `task` functions for workers, `health` checks; all before
-    `serve`.
+    `serve`. Raises DeclarationError for a part that there is not.
     """
 
     def __init__(
@@ -74,6 +92,10 @@ class Daemon:
         auth: Authenticator | str | None = None,
         config_source: ReloadSource | None = None,
         logs: DaemonLogs | None = None,
+        notifier: Notifier | None = None,
+        without: Collection[str] = (),
+        pool: PoolFactory | None = None,
+        on_open: Callable[[], Awaitable[None]] | None = None,
         name: str = "poppo_ipc",
         version: str = __version__,
     ) -> None:
@@ -85,27 +107,36 @@ class Daemon:
         self._auth = auth
         self._config_source = config_source
         self._logs = logs
+        self._notifier = Notifier() if notifier is None else notifier
+        self._without = check_parts(without)
+        self._pool_options = pool_options(self.config)
+        self._make_pool: PoolFactory = self._own_pool if pool is None else pool
+        self._on_open = on_open
         self._name = name
         self._version = version
         self._lag = LoopLag()
         self._metrics = Metrics(
             lag=self._lag, process=ProcessReader(), logs_dropped=None if logs is None else lambda: logs.dropped
         )
+        self._tasks: list[Callable[[], None]] = []
+        self._served = False
         self._server: Server | None = None
-        self._pool: WorkerPool | None = None
+        self._pool: Pool | None = None
         self._queue: TaskQueue | None = None
+        self._reloading = trio.Lock()
         self._stop_requested = trio.Event()
         self._stop_reason = "requested"
+        self._stopping_seq: int | None = None
         self._metrics_port: int | None = None
 
     def task(self, name: str, *, backend: Literal["trio", "asyncio"] = "trio") -> Callable[[F], F]:
         """Let tasks of the type `name` run the function below, in a worker process; it is left as it is.
 
-        Raises DeclarationError where a worker could not import it.
+        `serve` raises DeclarationError where a worker could not import it, as its module is whole only then.
         """
 
         def register(function: F) -> F:
-            self.functions.register(name, function, backend=backend)
+            self._tasks.append(lambda: self.functions.register(name, function, backend=backend))
             return function
 
         return register
@@ -124,69 +155,127 @@ class Daemon:
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def serve(self, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run until `stop`; `started()` gives the bound address once clients can connect.
+        """Run until `stop_soon`; `started()` gives the bound address once clients can connect. Serves once.
 
-        Cancelled, it ends at once: what runs is interrupted, and run again by the next daemon on this state. Raises
-        what `open_store` and `Server.serve` raise.
+        The address is claimed first, and then the state, so whoever has either is told from this one by its error.
+        Cancelled, it ends at once: what runs is interrupted, and run again by the next daemon on this state. A part
+        that fails ends it, with that part's error. Raises what `listen`, `open_store`, `serve_metrics` and the pool
+        raise, StoreError for a state directory that is open to others, and DeclarationError.
         """
-        state_dir = self.config.state_dir
-        await trio.to_thread.run_sync(_private_directory, state_dir)
-        limit = self.config.limits.frame_bytes
+        if self._served:
+            raise PoppoError("This daemon has served already; make a new one")
+        self._served = True
+        failure: Exception | None = None
+        try:
+            await self._serve(task_status)
+        except Exception as error:
+            failure = sole(error)
+        if failure is not None:
+            raise failure
+
+    async def _serve(self, task_status: trio.TaskStatus[Address]) -> None:
+        for register in self._tasks:
+            register()
+        listener = await self._listen()
+        limits = self.config.limits
 
         def encode(name: str, data: Any, seq: int) -> bytes:
-            return bytes(encode_event(name, data, limit, seq).frame)
+            return bytes(encode_event(name, data, limits.frame_bytes, seq).frame)
 
-        async with open_store(state_dir / "state.db", encode) as store:
-            await self._serve_on(store, task_status)
+        try:
+            await trio.to_thread.run_sync(private_directory, self.config.state_dir)
+            async with open_store(self.config.state_dir / "state.db", encode) as store:
+                if self._on_open is not None:
+                    await self._on_open()
+                await self._serve_on(store, listener, task_status)
+        finally:
+            # The server has closed it already, where there was one.
+            with trio.move_on_after(limits.flush_seconds, shield=True):
+                await listener.aclose()
 
-    async def _serve_on(self, store: Store, task_status: trio.TaskStatus[Address]) -> None:
+    async def _listen(self) -> Listener:
+        address = self._address
+        if isinstance(address, Listener):
+            return address
+        return await listen(Address.default() if address is None else Address.parse(address))
+
+    async def _serve_on(self, store: Store, listener: Listener, task_status: trio.TaskStatus[Address]) -> None:
         limits = self.config.limits
         events = await StoredEvents.load(store, limits.kept_events, limits.kept_event_bytes)
         answers = await StoredAnswers.load(
             store, limits.kept_answers, limits.kept_answer_bytes, limits.kept_answer_seconds
         )
-        queue = self._queue = TaskQueue(store, answers, _task_options(self.config))
+        queue = self._queue = TaskQueue(store, answers, task_options(self.config))
         control = QueueControl(queue)
         projects = Projects(store, answers, queue)
-        pool = self._pool = WorkerPool(self.functions, queue, StoredWorkerEvents(store), _pool_options(self.config))
-        queue.stopper = pool
+        if "workers" not in self._without:
+            self._pool = queue.stopper = self._make_pool(self.functions, queue, StoredWorkerEvents(store))
         server = self._server = Server(
-            self._gather(store, queue, control, projects, pool),
-            address=self._address,
+            self._gather(store, queue, control, projects),
+            address=listener,
             auth=self._auth,
             limits=limits,
             name=self._name,
             version=self._version,
             log=events.log,
             answers=answers,
-            publisher=events.publish,
+            publisher=lambda event, data: self._publish(events, event, data),
             observer=self._metrics.requests.on_answered,
         )
         self._metrics.requests.know(server.commands)
-        events.connect(server.emit)
         self._metrics.watch(
             server=server,
             queues=lambda: {name: control.status(name) for name in queue.counts.queues},
-            workers=lambda: pool.status().workers,
+            workers=None if self._pool is None else lambda: self._worker_samples(),
         )
+        events.connect(server.emit)
         await projects.load()
         await queue.load()
         async with trio.open_nursery() as parts:
             for part in (events.trim, queue.run, self._lag.run, self._metrics.run):
                 parts.start_soon(part)
-            parts.start_soon(_tidy, control, answers)
+            parts.start_soon(keep_tidy, control, answers)
             if self.config.metrics_port is not None:
                 self._metrics_port = await parts.start(self._serve_metrics)
-            async with trio.open_nursery() as serving:
-                address = await serving.start(server.serve)
-                parts.start_soon(_heal, server)
-                serving.start_soon(pool.run)
-                await server.publish("daemon.started", DaemonStarted(os.getpid()))
-                task_status.started(address)
-                await self._stop_requested.wait()
-                serving.start_soon(pool.drain, self.config.stop_grace)
-                await server.stop(self.config.stop_grace, reason=self._stop_reason)
+            await self._run_server(server, parts, task_status)
             parts.cancel_scope.cancel()
+
+    async def _run_server(self, server: Server, parts: trio.Nursery, task_status: trio.TaskStatus[Address]) -> None:
+        async with trio.open_nursery() as serving:
+            address = await serving.start(server.serve)
+            parts.start_soon(keep_bound, server)
+            parts.start_soon(self._notifier.run_watchdog)
+            if self._pool is not None:
+                serving.start_soon(self._pool.run)
+            await server.publish("daemon.started", DaemonStarted(os.getpid()))
+            self._notifier.ready(f"Serving on {address}")
+            task_status.started(address)
+            await self._stop_requested.wait()
+            await self._wind_down(server)
+
+    async def _wind_down(self, server: Server) -> None:
+        """Stop in order: it is told, the workers finish while the server still answers, then the server stops."""
+        config, reason = self.config, self._stop_reason
+        deadline = trio.current_time() + config.stop_grace
+        logger.info("Stopping (%s); what runs has %g s", reason, config.stop_grace)
+        self._notifier.stopping(f"Stopping: {reason}")
+        with trio.move_on_after(config.limits.flush_seconds):
+            try:
+                self._stopping_seq = await server.publish(_STOPPING, DaemonStopping(os.getpid(), reason))
+            except Exception:
+                logger.exception("%s could not be told", _STOPPING)
+        if self._pool is not None:
+            await self._pool.drain(config.stop_grace)
+        await server.stop(max(0.0, deadline - trio.current_time()), reason=reason)
+
+    async def _publish(self, events: StoredEvents, event: str, data: Any) -> int:
+        if event == _STOPPING and self._stopping_seq is not None:
+            # The server tells it where nobody has: here it was told before the workers were drained.
+            return self._stopping_seq
+        # A handler that is cancelled may still tell of its end, and waits for that no longer than a commit takes.
+        with trio.CancelScope(shield=True):
+            seq = await events.publish(event, data)
+        return seq
 
     async def _serve_metrics(self, *, task_status: trio.TaskStatus[int]) -> None:
         assert self.config.metrics_port is not None
@@ -197,164 +286,116 @@ class Daemon:
             task_status=task_status,
         )
 
+    def _own_pool(self, functions: Functions, source: JobSource, events: WorkerEvents) -> Pool:
+        return WorkerPool(functions, source, events, self._pool_options)
+
+    def _worker_samples(self) -> Any:
+        return () if self._pool is None else self._pool.status().workers
+
     def stop_soon(self, *, reason: str = "requested") -> None:
-        """Begin to stop, and do not wait: `serve` returns when that is done. A second time it changes nothing."""
+        """Begin to stop, and do not wait: `serve` returns when that is done. A second time it changes nothing.
+
+        Clients are told. Tasks that run have `config.stop_grace` seconds, and those that have not ended by then are
+        interrupted and run again by the next daemon. Commands are answered until no task runs any more, and those
+        that still run have what is left of the grace. The state is closed last.
+        """
         if not self._stop_requested.is_set():
             self._stop_reason = reason
             self._stop_requested.set()
 
+    # -- settings -----------------------------------------------------------------------------------------------
+
     async def reload(self) -> DaemonReload:
         """Read the settings again, and take over what can change while the daemon runs.
 
-        They are checked as a whole before any holds. Raises ConfigError, and Unavailable without a `config_source`;
-        nothing has changed then.
+        They are checked as a whole before any holds. Raises ConfigError, Unavailable without a `config_source`, and
+        ShuttingDown while the daemon stops; nothing has changed then, and the log says why.
         """
         if self._config_source is None:
             raise Unavailable("This daemon was given its settings by a program; there is nothing to read again")
-        changes = reload(self.config, await self._config_source())
-        self.config = changes.config
-        if self._logs is not None:
-            self._logs.set_level(self.config.log_level)
+        async with self._reloading:
+            if self._stop_requested.is_set():
+                raise ShuttingDown("The daemon is stopping; its settings are not read again")
+            self._notifier.reloading("Reading the configuration again")
+            try:
+                return await self._take_over(await self._config_source())
+            except ConfigError as error:
+                logger.error("The configuration was not reloaded: %s", "; ".join(map(str, error.problems)))
+                raise
+            finally:
+                if not self._stop_requested.is_set():
+                    self._notifier.ready(f"Serving on {self._server.address}" if self._server is not None else "")
+
+    async def _take_over(self, new: DaemonConfig) -> DaemonReload:
+        changes = reload(self.config, new)
+        self.config = config = changes.config
+        changed = {change.key for change in changes.applied}
+        if self._logs is not None and "log_level" in changed:
+            self._logs.set_level(config.log_level)
         if self._queue is not None:
-            self._queue.options = _task_options(self.config)
-        if self._pool is not None and any(change.key == "workers" for change in changes.applied):
-            await self._pool.scale(self.config.workers)
+            self._queue.options = task_options(config)
+        set_kill_grace(self._pool_options, config.kill_grace)
+        if self._pool is not None and "workers" in changed:
+            await self._pool.scale(config.workers)
         for change in changes.applied:
             logger.info("Setting %s is now %s (was %s)", change.key, change.new, change.old)
         for change in changes.restart:
             logger.warning("Setting %s takes effect when the daemon is restarted", change.key)
-        return DaemonReload(
-            "Configuration reloaded",
-            {
-                "maxProcesses": self.config.workers,
-                "logLevel": self.config.log_level,
-                "port": self.config.metrics_port,
-                "changed": [change.key for change in changes.applied],
-                "needsRestart": [change.key for change in changes.restart],
-            },
-        )
+        return DaemonReload("Configuration reloaded", shown_changes(changes, self._metrics_port))
 
     # -- commands -------------------------------------------------------------------------------------------------
 
-    def _gather(
-        self, store: Store, queue: TaskQueue, control: QueueControl, projects: Projects, pool: WorkerPool
-    ) -> Router:
+    def _gather(self, store: Store, queue: TaskQueue, control: QueueControl, projects: Projects) -> Router:
         everything = Router()
-        reporter = StatusReporter(self._version, lambda: self.config, self._components)
+        everything.include(self.router)
+        pool = self._pool
+        add_checks(
+            self.health,
+            lambda: self.config,
+            store=store,
+            pool=pool,
+            lag=self._lag,
+            still_bound=lambda: self.server.still_bound,
+            metrics_port=lambda: self._metrics_port,
+        )
         parts = [
             status_router(
-                reporter,
-                projects=projects.list,
-                workers=lambda: worker_status(pool),
+                StatusReporter(self._version, self._shown_config, self._components),
+                projects=lambda: [] if "projects" in self._without else projects.list(),
+                workers=lambda: NO_WORKERS if pool is None else worker_status(pool),
                 queue=control.status,
                 stop=lambda: self.stop_soon(reason="daemon.stop"),
                 reload=self.reload,
-            ),
-            projects_router(projects, self._notified),
-            tasks_router(queue, control, lambda: self.functions.names, projects.__contains__),
-            workers_router(pool),
-            metrics_router(self._metrics),
-            health_router(self.health),
+            )
         ]
+        if "projects" not in self._without:
+            parts.append(projects_router(projects, self._notified))
+        if "tasks" not in self._without:
+            parts.append(tasks_router(queue, control, lambda: self.functions.names, projects.__contains__))
+        if pool is not None:
+            parts.append(workers_router(pool))
+        if "metrics" not in self._without:
+            parts.append(metrics_router(self._metrics))
+        if "health" not in self._without:
+            parts.append(health_router(self.health))
         if self._logs is not None:
             parts.append(logs_router(self._logs.ring))
         for part in parts:
             everything.include(part)
-        everything.include(self.router)
-        everything.include(_unavailable(set(everything.commands)))
-        self._add_checks(store, pool)
+        everything.include(refusals(set(everything.commands)))
         return everything
 
     async def _notified(self, event: str, data: Any) -> None:
         logger.info("Told of a change in a project: %s", event, extra={"event": event})
 
+    def _shown_config(self) -> DaemonConfig:
+        return attrs.evolve(self.config, metrics_port=self._metrics_port or self.config.metrics_port)
+
     def _components(self) -> Components:
         return Components(
-            project_manager=True,
-            queue_manager=True,
+            project_manager="projects" not in self._without,
+            queue_manager="tasks" not in self._without,
             worker_pool=self._pool is not None,
             api_server=self._metrics_port is not None,
             ipc_server=self._server is not None and not self._server.stopping,
         )
-
-    def _add_checks(self, store: Store, pool: WorkerPool) -> None:
-        health = self.health
-
-        async def database() -> tuple[bool, str]:
-            # A commit of its own: whether the disk takes one is what is asked.
-            await store.write(lambda t: t.execute("INSERT OR REPLACE INTO meta VALUES ('checked', datetime())"))
-            return True, f"{store.commits} commits so far"
-
-        def workers() -> tuple[bool, str]:
-            status = pool.status()
-            return status.total >= status.target, f"{status.total} of {status.target} workers are up"
-
-        health.add("config", lambda: True)
-        health.add("database", database, timeout=5.0)
-        health.add("queue", lambda: (store.failure is None, store.failure or "stored"))
-        health.add("workers", workers, critical=False)
-        health.add("ipc", lambda: self.server.still_bound)
-        if self.config.metrics_port is not None:
-            health.add("api", lambda: self._metrics_port is not None, critical=False)
-        health.add("loop", loop_lag_check(self._lag, self.config.health.loop_lag), critical=False)
-        health.add(
-            "disk",
-            disk_space_check(
-                self.config.state_dir, percent=self.config.health.disk_percent, size=self.config.health.disk_bytes
-            ),
-        )
-
-
-def _unavailable(known: set[str]) -> Router:
-    """The standard commands whose component this daemon was built without."""
-    router = Router()
-    for spec in STANDARD_COMMANDS:
-        if spec.name in known or spec.name.startswith(("events.", "ipc.")):
-            continue
-
-        router.command(spec.name, summary=spec.summary, hidden=True)(_refusal(spec.name))
-    return router
-
-
-def _refusal(name: str) -> Callable[[dict[str, Any]], None]:
-    def refuse(args: dict[str, Any]) -> None:
-        raise Unavailable(f"{name} is not part of this daemon")
-
-    return refuse
-
-
-def _task_options(config: DaemonConfig) -> TaskOptions:
-    queue = config.queue
-    return TaskOptions(
-        max_attempts=queue.max_attempts,
-        retry=Retry(base=queue.backoff_base, cap=queue.backoff_cap),
-        output_bytes=max(1, queue.output_bytes),
-        keep_seconds=queue.retention_days * 24 * 3600,
-        keep_count=max(1, queue.retention_count),
-    )
-
-
-def _pool_options(config: DaemonConfig) -> PoolOptions:
-    return attrs.evolve(PoolOptions(), count=config.workers, kill_grace=max(0.001, config.kill_grace))
-
-
-def _private_directory(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-async def _tidy(control: QueueControl, answers: StoredAnswers) -> None:
-    """Delete what is kept no longer, once a minute, until cancelled."""
-    while True:
-        try:
-            await control.trim()
-            await answers.forget_expired()
-        except StoreError as error:
-            logger.warning("What is no longer kept could not be deleted: %s", error)
-        await trio.sleep(_JANITOR_SECONDS)
-
-
-async def _heal(server: Server) -> None:
-    """Put the socket back where a cleaner has deleted it, until cancelled."""
-    while True:
-        await trio.sleep(_HEAL_SECONDS)
-        server.heal()

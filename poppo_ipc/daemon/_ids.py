@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 import time
 from typing import Final
 
@@ -10,19 +10,15 @@ __all__ = ["new_id"]
 
 # Crockford's base 32: no letter that looks like a digit.
 _DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_TIME_DIGITS: Final = 9  # milliseconds, good until the year 3084
-_RANDOM_DIGITS: Final = 7  # 35 bits for each millisecond
+_PAIRS: Final = tuple(a + b for a in _DIGITS for b in _DIGITS)
+_RANDOM_BITS: Final = 35  # for each millisecond, of which the other 45 bits are good until the year 3084
+_SHIFTS: Final = range(70, -1, -10)
+
+# Ids are no secrets, and asking the system for each of its bits would hand Python's lock to another thread.
+_random: Final = random.Random()
 
 
 def new_id(kind: str) -> str:
     """A new id that begins with `kind`: `new_id("t")` gives `t-` and 16 letters and digits."""
-    milliseconds = time.time_ns() // 1_000_000
-    return f"{kind}-{_digits(milliseconds, _TIME_DIGITS)}{_digits(secrets.randbits(35), _RANDOM_DIGITS)}"
-
-
-def _digits(number: int, width: int) -> str:
-    found = []
-    for _ in range(width):
-        number, digit = divmod(number, 32)
-        found.append(_DIGITS[digit])
-    return "".join(reversed(found))
+    number = time.time_ns() // 1_000_000 << _RANDOM_BITS | _random.getrandbits(_RANDOM_BITS)
+    return kind + "-" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

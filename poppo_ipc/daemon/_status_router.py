@@ -31,7 +31,8 @@ from poppo_ipc.commands.standard import (
     WorkerStatus,
 )
 from poppo_ipc.commands.standard import DaemonConfig as ShownConfig
-from poppo_ipc.daemon._config import DaemonConfig
+from poppo_ipc.daemon._config import ConfigError, DaemonConfig
+from poppo_ipc.daemon._reloading import refusal_of
 
 __all__ = ["StatusReporter", "status_router"]
 
@@ -113,6 +114,9 @@ def status_router(
 
     @router.command(DAEMON_RELOAD)
     async def daemon_reload(ctx: Context) -> DaemonReload:
-        return await reload()
+        try:
+            return await reload()
+        except ConfigError as error:
+            raise refusal_of(error) from error
 
     return router

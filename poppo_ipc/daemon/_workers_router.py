@@ -24,7 +24,19 @@ __all__ = ["Pool", "StoredWorkerEvents", "worker_status", "workers_router"]
 
 
 class Pool(Protocol):
-    """What the commands need of a pool of workers; `workers.WorkerPool` is one."""
+    """What runs tasks; `workers.WorkerPool` is one, and an author may give another.
+
+    It takes jobs from a `JobSource`, and tells it of each how it ended.
+    """
+
+    async def run(self) -> None:
+        """Run tasks, until `drain` has ended; what it raises ends the daemon. Cancelled, it ends at once."""
+
+    async def drain(self, grace: float) -> None:
+        """Take no more tasks, let those that run go on for `grace` seconds, stop the rest; return when none is left."""
+
+    def cancel_job(self, task_id: str) -> bool:
+        """Begin to stop a task that runs here; False where it does not."""
 
     async def scale(self, count: int) -> None:
         """Have so many workers from now on. Raises InvalidArgs for fewer than none."""

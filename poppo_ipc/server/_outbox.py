@@ -69,7 +69,7 @@ class Outbox:
 
     def __init__(self, limit: int, policy: Overflow, tell_loss: Callable[[int, int | None, int | None], Frame]) -> None:
         self._queue: deque[Frame | _Queued | deque[Frame]] = deque()
-        self._first: deque[Frame] = deque()
+        self._first: list[Frame] = []
         self._events: deque[_Queued] = deque()
         self._holes = 0
         self._queued_bytes = 0
@@ -167,13 +167,10 @@ class Outbox:
         What was dropped is told here, where there is room again: ahead of the events that were kept in its place, or
         after them where the newest were dropped.
         """
-        frames: list[Frame] = []
-        size = 0
+        frames, self._first = self._first, []
+        size = sum(map(len, frames))
+        self._queued_bytes -= size
         self._replaying = False
-        while self._first:
-            frames.append(self._first.popleft())
-            self._queued_bytes -= len(frames[-1])
-            size += len(frames[-1])
         if self._loss is not None and self._policy is Overflow.DROP_OLDEST:
             frames.append(self._notice())
             size += len(frames[-1])

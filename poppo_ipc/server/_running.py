@@ -166,10 +166,11 @@ class Running:
             request.stop(ShuttingDown("The server stopped before the command ended"))
 
     def abandon(self) -> None:
-        """The session has ended, and whatever ran in it: no count and no other client may wait for that."""
+        """What runs still, though it was cancelled: its answer is due, and nobody may wait for it any longer."""
         self._abandoned = True
         for request in list(self._requests.values()):
-            self.settle(request, error=CommandCancelled("The connection ended"))
+            request.reason = request.reason or CommandCancelled("The connection ended")
+            self.settle(request, error=request.reason)
 
     # -- answering ----------------------------------------------------------------------------------------------
 

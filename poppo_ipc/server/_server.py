@@ -248,6 +248,8 @@ class Server:
             session.running.shut_down()
         with trio.move_on_after(self.limits.flush_seconds):
             await self._all_idle()
+        for session in list(self._sessions.values()):
+            session.running.abandon()
         async with trio.open_nursery() as goodbyes:
             for session in list(self._sessions.values()):
                 goodbyes.start_soon(session.finish)

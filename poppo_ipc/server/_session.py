@@ -88,8 +88,8 @@ class Session:
         self._nursery: trio.Nursery
         self.writer: Writer
         self._inbox: deque[Command] = deque()
-        self._inbox_empty = trio.Event()
-        self._unstarted: deque[Request] = deque()
+        self._inbox_empty: trio.Event | None = None
+        self._unstarted: Request | None = None
         self._auth_timer: Timer | None = None
         self._bench = ParkingLot()
         self._turn = 0
@@ -175,7 +175,7 @@ class Session:
         self._end_auth_time()
         self._end_events()
         self._inbox.clear()
-        self._inbox_empty.set()
+        self._tell_inbox_empty()
         self.running.client_gone()
         self._bench.unpark_all()
         self.ended.set()
@@ -199,9 +199,15 @@ class Session:
         self.connection.end()
         self._end_events()
         while self._inbox and not self.over:
-            self._inbox_empty = trio.Event()
+            if self._inbox_empty is None:
+                self._inbox_empty = trio.Event()
             await self._inbox_empty.wait()
         await self.writer.end()
+
+    def _tell_inbox_empty(self) -> None:
+        if self._inbox_empty is not None:
+            self._inbox_empty.set()
+            self._inbox_empty = None
 
     # -- the tasks ----------------------------------------------------------------------------------------------
 
@@ -241,6 +247,7 @@ class Session:
             try:
                 with trio.CancelScope() as scope:
                     while not scope.cancel_called:
+                        request = None
                         request = await self._next()
                         if self.over:
                             return False
@@ -251,7 +258,7 @@ class Session:
                                 break
             except BaseException as error:
                 # What is left of a cancelled handler's exceptions once the scope has taken its own.
-                if request is None or request.done or not is_failure(error):
+                if request is None or request.reason is None or not is_failure(error):
                     raise
                 self.running.settle(request, error=error)
             if request is not None and not request.done:
@@ -270,21 +277,18 @@ class Session:
             self._taken = 0
             self.flush()
             await checkpoint()
-            await self._all_started()
+        while self._unstarted:
+            await checkpoint()
         if self.over or not self._inbox:
             return None
         self._taken += 1
         request = self.running.begin(self._inbox.popleft())
         if request is None or self.server.eager:
             return request
-        self._unstarted.append(request)
+        # The next one waits until it has begun: commands begin in the order in which they came.
+        self._unstarted = request
         self._nursery.start_soon(self._run_alone)
         return None
-
-    async def _all_started(self) -> None:
-        """Wait until the tasks made for commands run: what never waits does not count as running next to others."""
-        while self._unstarted:
-            await checkpoint()
 
     async def _run(self, request: Request) -> None:
         self._starting = request
@@ -299,8 +303,8 @@ class Session:
 
     async def _run_alone(self) -> None:
         """A task for one command: how all are run where the fast path is off."""
-        # Trio starts tasks in any order; commands begin in the order in which they came.
-        request = self._unstarted.popleft()
+        assert self._unstarted is not None
+        request, self._unstarted = self._unstarted, None
         if request.deadline != math.inf:
             self.running.arm(request)
         try:
@@ -308,7 +312,7 @@ class Session:
                 if request.reason is None:
                     self.running.settle(request, result=await execute(request))
         except BaseException as error:
-            if request.done or not is_failure(error):
+            if (request.done and request.reason is None) or not is_failure(error):
                 raise
             self.running.settle(request, error=error)
         if not request.done:
@@ -320,9 +324,8 @@ class Session:
     async def _read(self) -> None:
         """Wait for bytes, and take in what they hold. At the end of the connection `over` is set."""
         self._taken = 0
-        self._inbox_empty.set()
+        self._tell_inbox_empty()
         self.flush()
-        await self._all_started()
         if self.outbox.full:
             await self.writer.room()
         try:
@@ -377,7 +380,7 @@ class Session:
         self.flush()
 
     def end_soon(self) -> None:
-        """End the connection once what is queued has gone out. What was asked before is still answered."""
+        """End the connection once what is queued has gone out, and what was asked before and needs no waiting."""
         if not self._refused and not self.over:
             self._refused = True
             self._end_events()

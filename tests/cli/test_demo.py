@@ -13,7 +13,10 @@ import pytest
 
 from .processes import Program, end_of
 
-STEPS = ["set-up", "authentication", "commands", "errors", "stream", "cancel", "events", "crash", "stop"]
+STEPS = [
+    "set-up", "authentication", "commands", "errors", "stream", "cancel", "events", "project", "tasks", "worker",
+    "queue", "crash", "stop",
+]  # fmt: skip
 DEMO = (sys.executable, "-m", "poppo_ipc", "demo")
 
 
@@ -48,7 +51,7 @@ def test_plain_for_people_it_is_text_alone(place: Path) -> None:
     assert "\x1b" not in demo.output
     assert sum(line.strip().startswith("ok in ") for line in demo.lines) == len(STEPS)
     assert demo.lines[-1].startswith("All steps showed what they should")
-    for said in ("progress", "wait.cancelled", "tries again in", "a gap, not silence", "exit code 0"):
+    for said in ("progress", "wait.cancelled", "tries again in", "killed by SIGKILL", "no gap, none twice", "exit code 0"):
         assert said in demo.output
 
 

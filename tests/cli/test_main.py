@@ -36,7 +36,7 @@ def test_help_loads_no_event_loop(arguments: tuple[str, ...]) -> None:
         "import sys\n"
         "from poppo_ipc.cli import main\n"
         "try: main(sys.argv[1:])\n"
-        "finally: print(sorted({'trio', 'anyio', 'rich', 'structlog'} & set(sys.modules)), file=sys.stderr)"
+        "finally: print(sorted({'trio', 'anyio', 'rich', 'structlog', 'sqlite3'} & set(sys.modules)), file=sys.stderr)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, env=environment(), check=True

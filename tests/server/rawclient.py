@@ -248,6 +248,11 @@ class Gate:
         self.left += 1
 
 
+def tasks_below(root: trio.lowlevel.Task) -> int:
+    """How many tasks there are in the nurseries of a task, and in those of its children."""
+    return sum(1 + tasks_below(task) for nursery in root.child_nurseries for task in nursery.child_tasks)
+
+
 @contextmanager
 def no_log_of(caplog: pytest.LogCaptureFixture, level: str = "WARNING") -> Iterator[None]:
     """Nothing of that level or above may be logged inside."""

@@ -10,6 +10,7 @@ import os
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from poppo_ipc.commands import Principal, Router
 from poppo_ipc.limits import Limits
@@ -227,7 +228,8 @@ async def test_an_authenticator_that_hangs_has_the_clients_time(serve: Serve) ->
         await other.auth(client={"name": "fine"})
         await client.rest()
         assert trio.current_time() - began == pytest.approx(5)
-        assert len(served.server.sessions) == 1
+        await wait_all_tasks_blocked()
+        assert len(served.server._sessions) == 1
 
 
 async def test_a_server_that_stops_while_it_authenticates(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

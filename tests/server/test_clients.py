@@ -20,8 +20,7 @@ from poppo_ipc.server import Server
 from poppo_ipc.server._session import Session
 from poppo_ipc.transport import PeerCredentials, _polled
 
-from .rawclient import ALL, Gate, RawClient, Serve, command, fault, in_jumping_time, no_log_of, wire
-from .test_handlers import tasks_below
+from .rawclient import ALL, Gate, Serve, command, fault, in_jumping_time, no_log_of, tasks_below, wire
 
 pytestmark = in_jumping_time
 
@@ -223,6 +222,22 @@ async def test_a_half_closed_connection_is_closed_at_once(serve: Serve) -> None:
         gate.open()
 
 
+async def test_a_client_that_is_found_gone_in_the_middle_of_what_it_sent(serve: Serve) -> None:
+    """The pong could not be written; the command behind it was begun all the same, and counted for ever."""
+    gate = Gate()
+    router = Router()
+    router.command("wait")(gate.wait)
+    async with serve(router) as served:
+        for _ in range(5):
+            client = await served.client("ping")
+            # Before the server gets to run.
+            client.stream.send_nowait(wire(type="ping", id="p") + command("1", "wait") + command("2", "wait"))
+            await client.aclose()
+            await wait_all_tasks_blocked()
+            assert gate.entered == gate.cancelled == 0
+            assert served.server.statistics().running == 0
+
+
 @pytest.mark.parametrize("kind", ["memory", "unix"])
 async def test_nothing_stays_behind_of_a_thousand_clients(
     serve: Serve, kind: str, short_dir: Path, caplog: pytest.LogCaptureFixture
@@ -234,9 +249,7 @@ async def test_nothing_stays_behind_of_a_thousand_clients(
         async with serve(address=address, auth="t") as served:
             tasks, files = tasks_below(root), len(os.listdir("/proc/self/fd"))
             for _ in range(20):
-                clients: list[RawClient] = []
-                for _ in range(50):
-                    clients.append(await served.connect_silently())
+                clients = [await served.connect_silently() for _ in range(50)]
                 for number, client in enumerate(clients):
                     if number % 3:
                         await client.recv()

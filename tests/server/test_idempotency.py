@@ -237,6 +237,7 @@ async def test_a_run_that_goes_on_is_never_let_go(serve: Serve, work: Work) -> N
     async with serve(work.router, limits=Limits(kept_answers=1)) as served:
         client = await served.client("idempotency")
         await client.command("w", "wait", idempotencyKey="w")
+        await wait_all_tasks_blocked()
         for key in "abc":
             await client.call("plain", idempotencyKey=key)
         await trio.sleep(2000)

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from poppo_ipc.commands import Router
 from poppo_ipc.limits import Limits
 
-from .rawclient import TOKEN, Gate, RawClient, Serve, command, fault, framed, in_jumping_time, wire
+from .rawclient import TOKEN, Gate, RawClient, Serve, command, fault, framed, in_jumping_time, no_log_of, wire
 
 pytestmark = in_jumping_time
 
@@ -130,6 +130,29 @@ async def test_no_event_comes_behind_the_last_word(serve: Serve) -> None:
             nursery.cancel_scope.cancel()
         assert fault(messages[-1])["code"] == "BAD_FRAME"
         await ping(other)
+
+
+async def test_answers_that_are_ready_during_the_goodbye(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """The same from a handler: its answer was written into the middle of the goodbye."""
+    router = Router()
+
+    @router.command("ticks")
+    async def ticks(n: int) -> None:
+        for _ in range(n):
+            await trio.lowlevel.checkpoint()
+
+    # Each begins a tick after the one before it, and some end in each of the ticks in which the last has begun.
+    batch = b"".join(command(str(n), "ticks", args={"n": 60 - n + n % 20}) for n in range(60))
+    with no_log_of(caplog):
+        async with serve(router) as served:
+            for _ in range(8):
+                client = await served.original()
+                await client.send_bytes(batch, b"rubbish" * 10)
+                ids = [message["id"] for message in await client.rest()]
+                assert None in ids
+                assert len(ids) == len(set(ids))
+                await client.aclose()
+                await wait_all_tasks_blocked()
 
 
 async def test_a_client_that_does_not_go_is_closed(serve: Serve) -> None:

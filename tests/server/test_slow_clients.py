@@ -201,6 +201,17 @@ async def test_answers_are_never_dropped_and_the_client_is_not_read_from(serve: 
         assert [message["id"] for message in messages if message not in events] == [str(n) for n in range(2_000)]
 
 
+async def test_a_full_outbox_keeps_a_client_from_being_read(serve: Serve) -> None:
+    async with serve(router(), limits=LIMITS) as served:
+        client = await served.original()
+        await client.command("1", "big", args={"size": 1_000_000})
+        await wait_all_tasks_blocked()
+        await client.command("2", "big")
+        await wait_all_tasks_blocked()
+        assert served.server.sessions[0].commands == 1
+        assert [message["id"] for message in await client.recv_many(2)] == ["1", "2"]
+
+
 async def test_one_answer_larger_than_the_outbox(serve: Serve) -> None:
     async with serve(router(), limits=LIMITS) as served:
         client = await served.original()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
+import anyio
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -236,6 +238,37 @@ async def test_serve_is_cancelled(eager: bool, short_dir: Path, caplog: pytest.L
         assert work.gate.cancelled == 2
         assert server.statistics().running == 0
         await client.aclose()
+
+
+async def test_not_a_byte_follows_a_torn_frame(eager: bool) -> None:
+    """A handler that outlives the cancellation has an answer when half a frame has been written."""
+    router = Router()
+
+    @router.command("big")
+    def big() -> str:
+        return "x" * 200_000
+
+    @router.command("late")
+    async def late() -> str:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+        return "late"
+
+    server = Server(router, address="memory:torn", eager=eager)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        client = RawClient(await connect("memory:torn"))
+        await client.recv()
+        await client.send_bytes(command("l", "late"), command("b", "big"))
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    data = b""
+    with contextlib.suppress(anyio.EndOfStream):
+        while True:
+            data += await client.stream.receive()
+    assert data.startswith(b"POPPO")
+    assert data.count(b"POPPO") == 1
+    await client.aclose()
 
 
 async def test_the_socket_is_removed(serve: Serve, short_dir: Path) -> None:

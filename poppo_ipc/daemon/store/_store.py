@@ -10,10 +10,11 @@ each statement: they cost a hand-over per statement, and here it is one per comm
 from __future__ import annotations
 
 import logging
+import queue
 import secrets
 import sqlite3
 import threading
-from collections import deque
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,10 @@ T = TypeVar("T")
 
 # Changes of one commit at most: bounds how long the first of them waits for the last.
 _BATCH: Final = 512
+# After a commit of so many changes the next one waits for company: while more come with each look, and not for long.
+_MANY: Final = 8
+_LOOK_SECONDS: Final = 0.0005
+_LOOKS: Final = 8
 _READERS: Final = 2
 # Steps of SQLite's machine between two looks at whether the reader was cancelled: some tenths of a millisecond.
 _STEPS: Final = 20_000
@@ -51,17 +56,17 @@ _DISK_ERRORS: Final = frozenset(
 
 
 class _Change(Generic[T]):
-    """A change on its way to the disk."""
+    """A change on its way to the disk. `state` is `queued`, then `taken` or `withdrawn`."""
 
-    __slots__ = ("after", "done", "error", "run", "state", "value")
+    __slots__ = ("after", "error", "run", "state", "task", "value")
 
     def __init__(self, run: Callable[[Transaction], T], after: Callable[[T], object] | None) -> None:
         self.run = run
         self.after = after
+        self.task = trio.lowlevel.current_task()
         self.state = "queued"
         self.value: T | None = None
         self.error: BaseException | None = None
-        self.done = trio.Event()
 
 
 class _Spoilt(Exception):
@@ -77,9 +82,11 @@ class Store:
         self.path = path
         self._connection = connection
         self._encode = encode
-        self._changes: deque[_Change[Any]] = deque()
-        self._ready = threading.Condition()
+        # None is the last: the store is closed.
+        self._changes: queue.SimpleQueue[_Change[Any] | None] = queue.SimpleQueue()
+        self._taking = threading.Lock()
         self._closing = False
+        self._busy = False  # whether changes come faster than commits
         self._token = token
         self._readers: list[sqlite3.Connection] = []
         self._reading = trio.CapacityLimiter(_READERS)
@@ -122,36 +129,31 @@ class Store:
         `after(result)` is called in the event loop's thread once the change is on disk, in the order of the changes
         and before their events are sent: what is kept in memory has to change there, since writers wake in any order.
         """
+        if self._closing:
+            raise StoreError("The store is closed")
         item = _Change(change, after)
-        with self._ready:
-            if self._closing:
-                raise StoreError("The store is closed")
-            self._changes.append(item)
-            self._ready.notify()
-        try:
-            await item.done.wait()
-        except trio.Cancelled:
-            if self._withdraw(item):
-                raise
-            # Shielded: a commit ends in the time that the disk takes, and its outcome must not be lost.
-            with trio.CancelScope(shield=True):
-                await item.done.wait()
+        self._changes.put(item)
+        # Woken by `_tell`. Trio's own means and not an event: it knows just what a change has to, that the wait can be
+        # given up until some point and not after it, and it is on the path of every command that changes anything.
+        await trio.lowlevel.wait_task_rescheduled(lambda raise_cancel: self._withdraw(item))
         if item.error is not None:
             raise item.error
         return item.value  # type: ignore[return-value]  # set, or there is an error
 
-    def _withdraw(self, item: _Change[Any]) -> bool:
-        with self._ready:
+    def _withdraw(self, item: _Change[Any]) -> trio.lowlevel.Abort:
+        with self._taking:
             if item.state == "queued":
                 item.state = "withdrawn"
-                return True
-            return False
+                return trio.lowlevel.Abort.SUCCEEDED
+            # A commit ends in the time that the disk takes, and its outcome must not be lost.
+            return trio.lowlevel.Abort.FAILED
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run `query(connection)` on a read-only connection in a thread; it sees all that was acknowledged.
 
-        Never waits for writers, nor they for it; all its statements see the same state. Cancelled, the query is
-        interrupted. What it raises is raised here, errors of SQLite as StoreError.
+        Never waits for writers, nor they for it; all its statements see the same state. It must read its cursors to
+        their end, and return none. Cancelled, it is interrupted. What it raises is raised here, errors of SQLite as
+        StoreError.
         """
         if self._closing:
             raise StoreError("The store is closed")
@@ -162,19 +164,20 @@ class Store:
         try:
             connection = self._readers.pop() if self._readers else self._connect_reader()
             connection.execute("BEGIN")
-            try:
-                return query(connection)
-            finally:
-                # Also ends what the query left half read, whose snapshot the next one would see otherwise.
-                connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            trio.from_thread.check_cancelled()
-            raise StoreError(f"The state cannot be read: {error}") from error
-        finally:
+            result = query(connection)
+            connection.execute("ROLLBACK")
+        except BaseException as error:
+            # What the query left half read would show the next one an old state.
             if connection is not None:
-                self._readers.append(connection)
-                if self._closing:
-                    self._close_readers()
+                connection.close()
+            if isinstance(error, sqlite3.Error):
+                trio.from_thread.check_cancelled()
+                raise StoreError(f"The state cannot be read: {error}") from error
+            raise
+        self._readers.append(connection)
+        if self._closing:
+            self._close_readers()
+        return result
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = connect(self.path, read_only=True)
@@ -195,17 +198,37 @@ class Store:
             self._connection.close()
 
     def _take_batch(self) -> list[_Change[Any]]:
-        with self._ready:
-            while True:
-                batch: list[_Change[Any]] = []
-                while self._changes and len(batch) < _BATCH:
-                    item = self._changes.popleft()
-                    if item.state == "queued":
+        """The next changes, once there are any; none at the end."""
+        batch: list[_Change[Any]] = []
+        while not batch:
+            items = [self._changes.get()]
+            if self._busy:
+                self._gather()
+            with suppress(queue.Empty):
+                while len(items) < _BATCH:
+                    items.append(self._changes.get_nowait())
+            with self._taking:
+                for item in items:
+                    if item is None:
+                        # Nothing comes after it; the next round ends here, too.
+                        self._changes.put(None)
+                    elif item.state == "queued":
                         item.state = "taken"
                         batch.append(item)
-                if batch or self._closing:
-                    return batch
-                self._ready.wait()
+            if items[-1] is None:
+                break
+        self._busy = len(batch) >= _MANY
+        return batch
+
+    def _gather(self) -> None:
+        """More are on their way, and one commit for all of them costs less than two."""
+        seen = -1
+        for _ in range(_LOOKS):
+            here = self._changes.qsize()
+            if here == seen or here >= _BATCH:
+                return
+            seen = here
+            time.sleep(_LOOK_SECONDS)
 
     def _commit(self, batch: list[_Change[Any]]) -> list[StoredEvent]:
         try:
@@ -229,6 +252,7 @@ class Store:
         transaction.execute("BEGIN IMMEDIATE")
         for item in batch:
             apply(item, transaction)
+        transaction.store_answers()
         transaction.execute("COMMIT")
         return transaction
 
@@ -243,7 +267,7 @@ class Store:
 
     def _apply_apart(self, item: _Change[Any], transaction: Transaction) -> None:
         execute = transaction.execute
-        seq, events = transaction.seq, len(transaction.events)
+        seq, events, answers = transaction.seq, len(transaction.events), len(transaction.answers)
         execute("SAVEPOINT change")
         try:
             item.value = item.run(transaction)
@@ -254,6 +278,7 @@ class Store:
             execute("ROLLBACK TO change")
             transaction.seq = seq
             del transaction.events[events:]
+            del transaction.answers[answers:]
         execute("RELEASE change")
 
     def _give_up(self, batch: list[_Change[Any]], error: Exception) -> None:
@@ -281,15 +306,15 @@ class Store:
             except Exception:
                 logger.exception("Events could not be sent")
         for item in batch:
-            item.done.set()
+            trio.lowlevel.reschedule(item.task)
 
     # -- closing ------------------------------------------------------------------------------------------------
 
     def close_soon(self) -> None:
         """Take no more changes; those that were taken are still committed."""
-        with self._ready:
+        if not self._closing:
             self._closing = True
-            self._ready.notify()
+            self._changes.put(None)
 
     def _close_readers(self) -> None:
         while self._readers:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from attrs import frozen
+from attrs import define, frozen
 
 __all__ = ["KeptAnswer", "Row", "StoredEvent", "Transaction"]
 
 Row: TypeAlias = sqlite3.Row
 EncodeEvent: TypeAlias = Callable[[str, Any, int], bytes]
+
+# Each statement hands Python's lock to the event loop and waits to have it back, so that few are better than many.
+_ROWS: Final = 16
+_ROW: Final = "(?, ?, ?, ?, ?, ?, ?)"
+_KEEP: Final = (
+    f"INSERT OR REPLACE INTO answers (principal, key, command, fingerprint, result, error, expires_ms) VALUES {_ROW}"
+)
+_KEEP_ROWS: Final = _KEEP + f", {_ROW}" * (_ROWS - 1)
 
 
 @frozen(eq=False)
@@ -23,7 +32,7 @@ class StoredEvent:
     frame: bytes
 
 
-@frozen(eq=False)
+@define(eq=False)
 class KeptAnswer:
     """The answer to an idempotency key: `result` as JSON, or `error` as the JSON of its code, message and details."""
 
@@ -39,7 +48,7 @@ class KeptAnswer:
 class Transaction:
     """What a change works with. Valid until the change returns; an exception from it undoes it whole."""
 
-    __slots__ = ("_connection", "_encode", "events", "execute", "executemany", "seq")
+    __slots__ = ("_connection", "_encode", "answers", "events", "execute", "executemany", "seq")
 
     def __init__(self, connection: sqlite3.Connection, seq: int, encode: EncodeEvent) -> None:
         self._connection = connection
@@ -50,6 +59,8 @@ class Transaction:
         #: The number of the last event.
         self.seq = seq
         self.events: list[StoredEvent] = []
+        #: Stored at the end of the commit.
+        self.answers: list[KeptAnswer] = []
 
     def one(self, sql: str, parameters: Iterable[Any] = ()) -> Row | None:
         """The first row of a query, or None."""
@@ -70,16 +81,26 @@ class Transaction:
 
     def keep_answer(self, answer: KeptAnswer) -> None:
         """Store the answer to an idempotency key with the change that it answers."""
-        self.execute(
-            "INSERT OR REPLACE INTO answers (principal, key, command, fingerprint, result, error, expires_ms) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                answer.principal,
-                answer.key,
-                answer.command,
-                answer.fingerprint,
-                answer.result,
-                answer.error,
-                answer.expires_ms,
-            ),
-        )
+        self.answers.append(answer)
+
+    def store_answers(self) -> None:
+        """Store the answers of all changes of a commit: many with one statement."""
+        answers = self.answers
+        for at in range(0, len(answers), _ROWS):
+            rows = [_fields(answer) for answer in answers[at : at + _ROWS]]
+            if len(rows) == _ROWS:
+                self.execute(_KEEP_ROWS, list(itertools.chain.from_iterable(rows)))
+            else:
+                self.executemany(_KEEP, rows)
+
+
+def _fields(answer: KeptAnswer) -> tuple[Any, ...]:
+    return (
+        answer.principal,
+        answer.key,
+        answer.command,
+        answer.fingerprint,
+        answer.result,
+        answer.error,
+        answer.expires_ms,
+    )

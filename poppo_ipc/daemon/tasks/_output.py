@@ -104,7 +104,9 @@ class TaskPrint:
     `followers` is the task's own list, which outlives the attempt.
     """
 
-    def __init__(self, attempt: int, limit: int, followers: Sequence[Follower], *, end: int = 0, kept: int = 0) -> None:
+    def __init__(
+        self, task_id: str, attempt: int, limit: int, followers: Sequence[Follower], *, end: int = 0, kept: int = 0
+    ) -> None:
         self._task_id = task_id
         self._attempt = attempt
         self._limit = limit

@@ -35,14 +35,16 @@ class Printing:
 
     def finish(self, task_id: str) -> Unsaved:
         """The attempt prints no more; gives what is still to be stored, to be stored with the end of it."""
-        printed = self._prints.pop(task_id)
+        printed = self._prints[task_id]
         printed.finish()
         return printed.unsaved()
 
-    def end(self, task_id: str) -> None:
-        """The task has ended, and all of its output is stored."""
-        for follower in self._followers.pop(task_id, ()):
-            follower.end()
+    def end(self, task_id: str, *, task: bool = True) -> None:
+        """The attempt has ended, and all of its output is stored; with `task` the task has, too."""
+        self._prints.pop(task_id, None)
+        if task:
+            for follower in self._followers.pop(task_id, ()):
+                follower.end()
 
     async def flush(self, task_ids: Iterable[str]) -> None:
         """Store what these tasks have printed so far. Raises StoreError; it is stored with the next flush then."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Literal, Protocol
 
@@ -99,7 +98,7 @@ class TaskQueue:
         """
         now = self.clock()
         await self.store.write(lambda transaction: recover(transaction, now))
-        waiting, counts, last, paused = await self.store.read(_load)
+        waiting, counts, last, paused = await self.store.read(rows.load)
         self.numbers = itertools.count(last + 1)
         for name, project, state, number in counts:
             self.counts.add(name, project, state, number)
@@ -123,7 +122,6 @@ class TaskQueue:
             before = rows.submitted(transaction, task)
             if before is not None:
                 return {"taskId": before["id"]}
-            rows.check_project(transaction, task.project)
             rows.insert(transaction, task)
             return {"taskId": task.id}
 
@@ -145,10 +143,9 @@ class TaskQueue:
             if row is None or row["status"] not in ("failed", "cancelled"):
                 raise Conflict(f"Task {task.retry_of} has changed meanwhile; look at its status")
             try:
-                rows.check_project(transaction, task.project)
+                rows.insert(transaction, task)
             except NotFound:
                 raise Conflict(f"Task {task.retry_of} belongs to a project that was removed") from None
-            rows.insert(transaction, task)
             return answer
 
         return await self.answers.commit(ctx, change, lambda answer: self._enqueue(task))
@@ -276,12 +273,11 @@ class TaskQueue:
         task = running.waiting
         del self.running[task.id]
         self.counts.move(task.queue, task.project, "running", state)
+        self.printing.end(task.id, task=state != "pending")
         if state == "pending":
             task.due_ms = end.due_ms
             self.schedule.add(task, self.clock())
             self.wake()
-        else:
-            self.printing.end(task.id)
         self._note_activity(task, end.now)
         running.state = state
         running.ended.set()
@@ -302,13 +298,14 @@ class TaskQueue:
                 raise NotFound(f"There is no task {task_id}")
             if row["status"] == "running":
                 raise _Runs
-            if not rows.finish(transaction, task_id, "cancelled", error="cancelled", now=self.clock()):
+            if not rows.finish(transaction, task_id, "cancelled", error="cancelled", now=now):
                 raise Conflict(f"Task {task_id} is {row['status']} already")
             waited[:] = [row]
             return answer
 
         waited: list[Row] = []
         while True:
+            now = self.clock()
             try:
                 return await self.answers.commit(ctx, change, lambda answer: self.withdrawn(waited))
             except _Runs:
@@ -400,21 +397,3 @@ def _job(row: Row, path: str | None) -> Job:
         cwd=path,
         timeout=None if timeout_ms is None else timeout_ms / 1000,
     )
-
-
-def _load(
-    connection: sqlite3.Connection,
-) -> tuple[list[Waiting], list[tuple[str, str | None, str, int]], int, list[tuple[str, bool]]]:
-    pending = connection.execute(
-        "SELECT id, number, queue, project_id, priority, due_ms FROM tasks WHERE status = 'pending' ORDER BY number"
-    )
-    waiting = [Waiting(*row) for row in pending]
-    counts = [
-        (row[0], row[1], row[2], row[3])
-        for row in connection.execute(
-            "SELECT queue, project_id, status, count(*) FROM tasks GROUP BY queue, project_id, status"
-        )
-    ]
-    last = connection.execute("SELECT coalesce(max(number), 0) FROM tasks").fetchone()[0]
-    paused = [(row[0], bool(row[1])) for row in connection.execute("SELECT name, paused FROM queues")]
-    return waiting, counts, last, paused

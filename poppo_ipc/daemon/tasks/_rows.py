@@ -6,9 +6,10 @@ import sqlite3
 from typing import Any, Final
 
 import msgspec
-from attrs import frozen
+from attrs import define
 
 from poppo_ipc.daemon.store import Row, Transaction
+from poppo_ipc.daemon.tasks._schedule import Waiting
 from poppo_ipc.errors import Conflict, NotFound
 
 __all__ = [
@@ -16,11 +17,11 @@ __all__ = [
     "NewTask",
     "claim",
     "delete_tasks",
-    "check_project",
     "end_attempt",
     "finish",
     "get",
     "insert",
+    "load",
     "mark_unwanted",
     "project_path",
     "put_back",
@@ -34,9 +35,9 @@ __all__ = [
 ALL_QUEUES: Final = ""
 
 
-@frozen(kw_only=True)
+@define(kw_only=True, eq=False)
 class NewTask:
-    """A task about to be stored."""
+    """A task about to be stored. Never changed: not frozen, as that would cost each submission some microseconds."""
 
     id: str
     number: int
@@ -54,11 +55,12 @@ class NewTask:
 
 
 def insert(transaction: Transaction, task: NewTask) -> None:
-    """Store a new task, pending."""
-    transaction.execute(
+    """Store a new task, pending. Raises NotFound where its project does not exist (any more)."""
+    stored = transaction.execute(
         "INSERT INTO tasks (id, number, type, status, project_id, queue, payload, priority, timeout_ms, max_attempts,"
         " attempt, due_ms, created_ms, retry_of, submit_key) "
-        "VALUES (?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)",
+        "SELECT ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ? WHERE ? IS NULL"
+        " OR EXISTS (SELECT 1 FROM projects WHERE id = ?)",
         (
             task.id,
             task.number,
@@ -73,8 +75,12 @@ def insert(transaction: Transaction, task: NewTask) -> None:
             task.created_ms,
             task.retry_of,
             task.submit_key,
+            task.project,
+            task.project,
         ),
-    )
+    ).rowcount
+    if not stored:
+        raise NotFound(f"There is no project {task.project}")
 
 
 def claim(transaction: Transaction, task_id: str, worker_id: str, now: int) -> Row | None:
@@ -158,12 +164,6 @@ def get(transaction: Transaction, task_id: str) -> Row | None:
     return transaction.one("SELECT * FROM tasks WHERE id = ?", (task_id,))
 
 
-def check_project(transaction: Transaction, project: str | None) -> None:
-    """Raises NotFound where there is no such project (any more)."""
-    if project is not None and transaction.one("SELECT 1 FROM projects WHERE id = ?", (project,)) is None:
-        raise NotFound(f"There is no project {project}")
-
-
 def touch_project(transaction: Transaction, project: str | None, now: int) -> None:
     """A task of the project has started or ended."""
     if project is not None:
@@ -198,3 +198,22 @@ def delete_tasks(transaction: Transaction, where: str, parameters: tuple[Any, ..
     ).fetchall()
     transaction.executemany("DELETE FROM tasks WHERE id = ?", [(row["id"],) for row in rows])
     return rows
+
+
+def load(
+    connection: sqlite3.Connection,
+) -> tuple[list[Waiting], list[tuple[str, str | None, str, int]], int, list[tuple[str, bool]]]:
+    """What waits, how many tasks there are by queue, project and state, the last number, and the paused queues."""
+    pending = connection.execute(
+        "SELECT id, number, queue, project_id, priority, due_ms FROM tasks WHERE status = 'pending' ORDER BY number"
+    )
+    waiting = [Waiting(*row) for row in pending]
+    counts = [
+        (row[0], row[1], row[2], row[3])
+        for row in connection.execute(
+            "SELECT queue, project_id, status, count(*) FROM tasks GROUP BY queue, project_id, status"
+        )
+    ]
+    last = connection.execute("SELECT coalesce(max(number), 0) FROM tasks").fetchone()[0]
+    paused = [(row[0], bool(row[1])) for row in connection.execute("SELECT name, paused FROM queues")]
+    return waiting, counts, last, paused

@@ -213,6 +213,8 @@ def test_what_is_queued_is_written_at_the_end_but_not_waited_for_long() -> None:
         slow.gate.set()
     assert len(slow.seen) == 100
     with daemon_logging(sinks=(stuck,), queued=2, close_seconds=0.01):
+        log.info("first")
+        assert stuck.entered.wait(30)
         for number in range(100):
             log.info("%d", number)
     assert stuck.seen == []

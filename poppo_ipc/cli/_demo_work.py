@@ -1,0 +1,120 @@
+"""The steps of the demo about projects, tasks, workers and the queue."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import trio
+
+from poppo_ipc.cli._stage import Stage
+from poppo_ipc.cli._steps import Screen, expect, expect_that
+from poppo_ipc.client import Client, Event, EventStream, connect
+
+__all__ = ["add_project", "kill_worker", "pause_queue", "run_tasks", "until"]
+
+_LINES = 3
+
+
+async def add_project(place: Stage, screen: Screen) -> None:
+    """Add a project, and see it listed."""
+    async with connect(place.address, token=place.token) as client, client.subscribe("project.*") as events:
+        directory = place.directory / "a-project"
+        directory.mkdir()
+        added = await client.call("project.add", path=str(directory), name="a-project")
+        screen.show("project.add", added, added["message"])
+        event = await until(events, "project.added", projectId=added["project"]["id"])
+        screen.show("the daemon says", event.data, f"project.added, {event.data['name']}")
+        listed = await client.call("project.list")
+        screen.show("project.list", listed, ", ".join(f"{p['name']} is {p['status']}" for p in listed["projects"]))
+        expect("the projects", [project["id"] for project in listed["projects"]], [added["project"]["id"]])
+        place.project = str(added["project"]["id"])
+
+
+async def run_tasks(place: Stage, screen: Screen) -> None:
+    """Run a function and a program in workers, and follow what they print."""
+    async with connect(place.address, token=place.token) as client, client.subscribe("task.*") as events:
+        task = await _submit(client, place, "demo.report", {"title": "report", "lines": _LINES})
+        wanted = "".join(f"report: line {number} of {_LINES}\n" for number in range(1, _LINES + 1))
+        await _follow(client, screen, task, wanted)
+        event = await until(events, "task.completed", taskId=task)
+        screen.show("the daemon says", event.data, f"task.completed by {event.data['workerId']}")
+        result = (await client.call("task.status", taskId=task))["result"]
+        screen.show("its result", result)
+        expect("the result", result, {"lines": _LINES})
+        task = await _submit(client, place, "command", {"argv": ["pwd"]})
+        await _follow(client, screen, task, f"{(place.directory / 'a-project').resolve()}\n")
+        await until(events, "task.completed", taskId=task)
+
+
+async def kill_worker(place: Stage, screen: Screen) -> None:
+    """Kill a worker in the middle of its task, and see another do it again."""
+    pipe = place.directory / "started"
+    os.mkfifo(pipe)
+    async with connect(place.address, token=place.token) as client, client.subscribe("task.*", "worker.*") as events:
+        task = await _submit(client, place, "demo.fragile", {"started": str(pipe)})
+        pid = int(await trio.to_thread.run_sync(pipe.read_text, abandon_on_cancel=True))
+        pipe.unlink()
+        first = await until(events, "task.started", taskId=task)
+        os.kill(pid, signal.SIGKILL)
+        screen.show("SIGKILL", pid, f"pid {pid}, {first.data['workerId']}, in the middle of a task")
+        failed = await until(events, "task.failed", taskId=task)
+        screen.show("the daemon says", failed.data, f"attempt {failed.data['attempt']}: {failed.data['error']}")
+        expect("whether it is tried again", failed.data["willRetry"], True)
+        done = await until(events, "task.completed", taskId=task)
+        screen.show("and then", done.data, f"attempt {done.data['attempt']} completed by {done.data['workerId']}")
+        expect_that("the second worker", done.data["workerId"] != first.data["workerId"], "another", done.data)
+        expect("the attempts", done.data["attempt"], 2)
+
+
+async def pause_queue(place: Stage, screen: Screen) -> None:
+    """Pause the queue, see that nothing starts, and let it go on."""
+    async with (
+        connect(place.address, token=place.token) as client,
+        client.subscribe("task.started", "queue.*") as events,
+    ):
+        for command, state in (("queue.pause", "paused"), ("queue.resume", "running")):
+            answer = await client.call(command)
+            screen.show(command, answer, answer["message"])
+            event = await _next(events)
+            expect("what the daemon says", (event.name, event.data["status"]), ("queue.status-changed", state))
+            if state == "paused":
+                tasks = [await _submit(client, place, "demo.report", {"title": "late", "lines": 1}) for _ in range(3)]
+                status = await client.call("queue.status")
+                screen.show("three tasks", status, f"{status['pending']} wait, {status['running']} run")
+                expect("how many wait", (status["pending"], status["running"]), (3, 0))
+        # Nothing has started before: the first event after the pause was that of its end.
+        started = {(await _next(events)).data["taskId"] for _ in tasks}
+        screen.show("and then", sorted(started), f"{len(started)} started")
+        expect("what has started", started, set(tasks))
+
+
+async def _submit(client: Client, place: Stage, type: str, payload: dict[str, Any]) -> str:
+    answer = await client.call("task.submit", type=type, projectId=place.project, payload=payload)
+    return str(answer["taskId"])
+
+
+async def _follow(client: Client, screen: Screen, task: str, wanted: str) -> None:
+    printed = ""
+    async with client.stream("task.output", taskId=task) as items:
+        async for item in items:
+            printed += item["text"]
+            for line in item["text"].splitlines():
+                screen.show("it prints", line)
+    expect("what it printed", printed, wanted)
+
+
+async def until(events: EventStream, name: str, **data: Any) -> Event:
+    """The next event of this name with this data; those before it are left out."""
+    while True:
+        event = await _next(events)
+        if event.name == name and data.items() <= event.data.items():
+            return event
+
+
+async def _next(events: EventStream) -> Event:
+    event = await anext(events)
+    expect_that("the next thing", isinstance(event, Event), "an event", event)
+    assert isinstance(event, Event)
+    return event

@@ -1,0 +1,79 @@
+"""Every setting of the daemon as a flag, with what its class says of it as the help."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import enum
+import inspect
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from poppo_ipc.daemon._config_model import SECTIONS, DaemonConfig, Key, keys
+
+__all__ = ["add_flags", "default_of", "given_flags", "summary_of"]
+
+#: Shorter names for what is asked for often.
+_ALIASES: Final = {"metrics_port": "--metrics"}
+_METAVARS: Final = {int: "N", float: "X", Path: "PATH"}
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """One option for each setting. Values stay texts: whoever loads the settings reads and checks all of them alike."""
+    for key in keys().values():
+        names = [key.flag, *([_ALIASES[key.path]] if key.path in _ALIASES else [])]
+        said = f"{summary_of(key)} ({key.variable}; default: {default_of(key)})".replace("%", "%%")
+        if key.type is bool:
+            parser.add_argument(*names, dest=key.path, action="store_const", const=True, help=said)
+        else:
+            parser.add_argument(*names, dest=key.path, metavar=_METAVARS.get(key.type, "TEXT"), help=said)
+
+
+def given_flags(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given, by their paths."""
+    return {path: value for path in keys() if (value := getattr(options, path)) is not None}
+
+
+def default_of(key: Key) -> str:
+    """The default of a setting, as a person would write it."""
+    attribute = getattr(attrs.fields(_class_of(key)), key.name)
+    default = attribute.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class, whatever its stub says
+        return "~/.poppobuilder"
+    if default is None:
+        return "none"
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, enum.Enum):
+        return str(default.value)
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def summary_of(key: Key) -> str:
+    """What the class says of a setting, up to the first full stop or semicolon."""
+    text = _docs(key.section).get(key.name, "")
+    for end in (". ", "; ", ": "):
+        text = text.partition(end)[0]
+    return text.rstrip(".")
+
+
+def _class_of(key: Key) -> type[Any]:
+    return SECTIONS.get(key.section, DaemonConfig)
+
+
+@cache
+def _docs(section: str) -> dict[str, str]:
+    """The texts below the fields of a section's class; none where there is no source to read them in."""
+    try:
+        body = ast.parse(inspect.getsource(SECTIONS.get(section, DaemonConfig))).body[0]
+    except (OSError, SyntaxError):
+        return {}
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            found[field.target.id] = " ".join(str(ast.literal_eval(text.value)).split())
+    return found

@@ -1,0 +1,280 @@
+"""Idempotency keys that outlive the daemon: the answer is on disk with what it answers, or neither is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from poppo_ipc.client import connect
+from poppo_ipc.commands import Context, Router
+from poppo_ipc.daemon.store import Store, StoredAnswers, StoreError, Transaction, _answers, open_store
+from poppo_ipc.errors import CallTimeout, CommandError, Conflict, NotFound
+from poppo_ipc.server import Answers, Server
+
+from .kit import LIMIT, Gate, encode, keys, put
+
+pytestmark = pytest.mark.trio
+
+
+class Daemon:
+    def __init__(self, store: Store, answers: StoredAnswers, client: Any) -> None:
+        self.store = store
+        self.answers = answers
+        self.client = client
+
+    async def rows(self) -> list[str]:
+        return [
+            row[0]
+            for row in await self.store.read(lambda c: c.execute("SELECT key FROM answers ORDER BY key").fetchall())
+        ]
+
+
+def router(answers: StoredAnswers, runs: list[str], started: trio.Event) -> Router:
+    made = Router()
+
+    @made.command("put")
+    async def put_one(ctx: Context, key: str, fail: str = "") -> dict[str, Any]:
+        """One that stores its answer with its change."""
+        runs.append(key)
+        started.set()
+
+        def change(transaction: Transaction) -> dict[str, Any]:
+            put(key)(transaction)
+            if fail:
+                raise NotFound(fail)
+            if key == "large":
+                transaction.execute("INSERT INTO meta VALUES ('large too', zeroblob(1000000))")
+            return {"key": key, "count": len(runs)}
+
+        return await answers.commit(ctx, change)
+
+    @made.command("author")
+    async def author(ctx: Context, key: str, fail: str = "") -> dict[str, Any]:
+        """One that knows nothing of stores."""
+        runs.append(key)
+        if fail:
+            raise CommandError("MINE", fail, {"key": key})
+        return {"key": key, "count": len(runs)}
+
+    @made.command("plain")
+    def plain(key: str) -> dict[str, Any]:
+        runs.append(key)
+        return {"key": key, "count": len(runs)}
+
+    @made.command("harmless", idempotent=True)
+    async def harmless(ctx: Context, key: str) -> dict[str, Any]:
+        runs.append(key)
+        return {"key": key, "count": len(runs)}
+
+    return made
+
+
+@asynccontextmanager
+async def daemon(directory: Path, runs: list[str], *, count: int = 100, seconds: float = 600) -> AsyncIterator[Daemon]:
+    async with open_store(directory / "db", encode) as store:
+        answers = await StoredAnswers.load(store, count, 1 << 20, seconds)
+        server = Server(router(answers, runs, trio.Event()), address=str(directory / "s"), answers=answers)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve)
+            async with connect(str(directory / "s"), reconnect=False) as client:
+                yield Daemon(store, answers, client)
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("command", ["put", "author", "plain"])
+async def test_a_key_gives_its_answer_again_after_a_restart_and_runs_nothing(tmp_path: Path, command: str) -> None:
+    runs: list[str] = []
+    for _ in range(3):
+        async with daemon(tmp_path, runs) as it:
+            for _ in range(2):
+                answer = await it.client.call(command, key="a", idempotency_key="k")
+                assert answer == {"key": "a", "count": 1}
+            with pytest.raises(Conflict):
+                await it.client.call(command, key="b", idempotency_key="k")
+            with pytest.raises(Conflict):
+                await it.client.call("harmless", key="a", idempotency_key="k")
+            assert await it.rows() == ["k"]
+    assert runs == ["a"]
+
+
+@pytest.mark.parametrize("command", ["put", "author"])
+async def test_errors_are_kept_whole(tmp_path: Path, command: str) -> None:
+    runs: list[str] = []
+    for _ in range(2):
+        async with daemon(tmp_path, runs) as it:
+            with pytest.raises(CommandError, match="no such thing") as caught:
+                await it.client.call(command, key="a", fail="no such thing", idempotency_key="k")
+            if command == "author":
+                assert (caught.value.code, caught.value.details) == ("MINE", {"key": "a"})
+            else:
+                assert caught.value.code == "NOT_FOUND"
+            # What had failed left nothing but its answer.
+            assert await keys(it.store) == set()
+    assert runs == ["a"]
+
+
+async def test_what_may_be_done_twice_is_not_stored(tmp_path: Path) -> None:
+    runs: list[str] = []
+    async with daemon(tmp_path, runs) as it:
+        for _ in range(2):
+            await it.client.call("harmless", key="a", idempotency_key="k")
+        assert await it.rows() == []
+    assert runs == ["a"]
+
+
+async def test_the_answer_is_in_the_same_commit_as_the_change(tmp_path: Path) -> None:
+    async with daemon(tmp_path, []) as it:
+        before = it.store.commits
+        await it.client.call("put", key="a", idempotency_key="k")
+        assert it.store.commits == before + 1
+
+
+async def test_many_answers_of_one_commit_are_all_kept(tmp_path: Path) -> None:
+    """They are stored with fewer statements than there are of them."""
+    runs: list[str] = []
+    wanted = sorted(f"k{number:02}" for number in range(37))
+    async with daemon(tmp_path, runs) as it:
+        async with Gate(it.store) as gate, trio.open_nursery() as nursery:
+            for key in wanted:
+                nursery.start_soon(lambda key: it.client.call("put", key=key, idempotency_key=key), key)
+            with trio.fail_after(LIMIT):
+                while len(runs) < len(wanted):
+                    await trio.lowlevel.checkpoint()
+            before = it.store.commits
+            gate.open()
+        assert it.store.commits - before <= 3
+        assert await it.rows() == wanted
+    async with daemon(tmp_path, runs) as it:
+        for key in wanted:
+            assert (await it.client.call("put", key=key, idempotency_key=key))["key"] == key
+    assert len(runs) == len(wanted)
+
+
+async def test_where_the_disk_is_full_neither_is_there_and_the_key_can_be_used_again(tmp_path: Path) -> None:
+    runs: list[str] = []
+
+    def limit(pages: int) -> Any:
+        def change(transaction: Transaction) -> None:
+            here = transaction.execute("PRAGMA page_count").fetchone()[0]
+            transaction.execute(f"PRAGMA max_page_count = {here + pages}")
+
+        return change
+
+    async with daemon(tmp_path, runs) as it:
+        await it.store.write(limit(5))
+        for _ in range(2):
+            with pytest.raises(CommandError) as caught:
+                await it.client.call("put", key="large", idempotency_key="k")
+            assert caught.value.code == "INTERNAL"
+        assert await it.rows() == []
+        await it.store.write(limit(1000))
+        answer = await it.client.call("put", key="large", idempotency_key="k")
+        assert answer == {"key": "large", "count": 3}
+        assert await it.rows() == ["k"]
+
+
+async def test_what_was_stored_is_the_answer_though_the_command_ran_out_of_time(tmp_path: Path) -> None:
+    """The key gave TIMEOUT until the next start, and success from then on."""
+    runs: list[str] = []
+    async with daemon(tmp_path, runs) as it:
+        async with Gate(it.store) as gate:
+            # The gate's change is the one that is being committed; the command's is taken up with the next.
+            async with trio.open_nursery() as nursery:
+
+                async def call() -> None:
+                    with pytest.raises(CallTimeout):
+                        await it.client.call("put", key="a", idempotency_key="k", timeout=0.05)
+
+                nursery.start_soon(call)
+                with trio.fail_after(LIMIT):
+                    while not runs:
+                        await trio.lowlevel.checkpoint()
+                await wait_all_tasks_blocked()
+            gate.open()
+        # Withdrawn before it was taken: nothing happened, and that is kept for as long as this daemon lives.
+        assert await keys(it.store) == set()
+
+        run = it.answers.begin("anonymous", "late", "put", {"key": "b"})
+        it.answers._was_stored(run, outcome := _answers.Outcome(b'"stored"', None))
+        it.answers.finish(run, _answers.Outcome(None, CallTimeout("too late")))
+        assert it.answers.find("anonymous", "late", "put", {"key": "b"}).outcome is outcome  # type: ignore[union-attr]
+
+
+async def test_answers_expire_and_go_from_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[str] = []
+    now = 1_000_000_000
+    monkeypatch.setattr(_answers, "_now_ms", lambda: now)
+    async with daemon(tmp_path, runs, seconds=600) as it:
+        await it.client.call("author", key="a", idempotency_key="old")
+    now += 599_000
+    async with daemon(tmp_path, runs, seconds=600) as it:
+        await it.client.call("author", key="a", idempotency_key="old")
+        await it.client.call("author", key="b", idempotency_key="new")
+        await it.answers.forget_expired()
+        assert await it.rows() == ["new", "old"]
+        now += 1000
+        await it.answers.forget_expired()
+        assert await it.rows() == ["new"]
+    async with daemon(tmp_path, runs, seconds=600) as it:
+        await it.client.call("author", key="a", idempotency_key="old")
+        await it.client.call("author", key="b", idempotency_key="new")
+    assert runs == ["a", "b", "a"]
+
+
+async def test_a_clock_that_was_set_back_keeps_no_answer_for_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000_000_000
+    monkeypatch.setattr(_answers, "_now_ms", lambda: now)
+    async with daemon(tmp_path, [], seconds=600) as it:
+        await it.client.call("author", key="a", idempotency_key="k")
+    now -= 500_000_000
+    async with daemon(tmp_path, [], seconds=600) as it:
+        run = it.answers.find("anonymous", "k", "author", {"key": "a"})
+        assert run is not None
+        assert run.expires <= trio.current_time() + 600
+
+
+async def test_no_more_are_kept_than_there_may_be_on_the_disk_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_answers, "_PIECE", 7)
+    runs: list[str] = []
+    async with daemon(tmp_path, runs, count=10) as it:
+        async with trio.open_nursery() as nursery:
+            for number in range(49):
+                nursery.start_soon(lambda key: it.client.call("author", key="a", idempotency_key=key), str(number))
+        await it.client.call("author", key="a", idempotency_key="last")
+        await it.answers.forget_expired()
+        left = await it.rows()
+        assert len(left) == 10
+        assert len(it.answers) == 10
+    async with daemon(tmp_path, runs, count=10) as it:
+        assert len(it.answers) == 10
+        await it.client.call("author", key="a", idempotency_key="last")
+    assert len(runs) == 50
+
+
+async def test_a_commit_for_nobody_is_a_plain_change(tmp_path: Path) -> None:
+    async with daemon(tmp_path, []) as it:
+        assert await it.answers.commit(None, put("a")) == "a"
+        with pytest.raises(KeyError):
+            await it.answers.commit(None, lambda transaction: {}["missing"])
+        assert await keys(it.store) == {"a"}
+        assert it.answers.durable
+        assert not Answers.durable
+
+
+async def test_storing_an_answer_tells_of_a_disk_that_fails(tmp_path: Path) -> None:
+    async with daemon(tmp_path, []) as it:
+        run = it.answers.begin("p", "k", "c", {})
+        it.store.close_soon()
+        with pytest.raises(StoreError):
+            await it.answers.store(run, _answers.Outcome(b"1", None))
+        assert not run.stored
