@@ -6,6 +6,7 @@ import argparse
 import ast
 import enum
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +58,7 @@ def summary_of(key: Key) -> str:
     text = _docs(key.section).get(key.name, "")
     for end in (". ", "; ", ": "):
         text = text.partition(end)[0]
-    return text.rstrip(".")
+    return re.sub(r" \([^)]* section [^)]*\)", "", text).rstrip(".")
 
 
 def _class_of(key: Key) -> type[Any]:

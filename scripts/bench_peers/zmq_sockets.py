@@ -24,6 +24,7 @@ PEERS = (
         load=Load.SYNC,
         kinds=ALL_MODES,
         needs=("zmq",),
+        most_clients=5000,
     ),
 )
 

@@ -51,7 +51,7 @@ def test_plain_for_people_it_is_text_alone(place: Path) -> None:
     assert "\x1b" not in demo.output
     assert sum(line.strip().startswith("ok in ") for line in demo.lines) == len(STEPS)
     assert demo.lines[-1].startswith("All steps showed what they should")
-    for said in ("progress", "wait.cancelled", "tries again in", "killed by SIGKILL", "no gap, none twice", "exit code 0"):
+    for said in ("progress", "wait.cancelled", "tries again in", "by SIGKILL", "no gap, none twice", "exit code 0"):
         assert said in demo.output
 
 

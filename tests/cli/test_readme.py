@@ -11,7 +11,12 @@ import attrs
 import pytest
 
 import poppo_ipc
+import poppo_ipc.daemon
 from poppo_ipc import Limits, Overflow, PoppoError, SyncClient, TokenFileError, errors, generate_token
+
+from poppo_ipc.cli._flags import default_of, summary_of
+from poppo_ipc.commands.standard import STANDARD_COMMANDS, STANDARD_EVENTS
+from poppo_ipc.daemon._config_model import keys
 
 from .processes import Program, run
 
@@ -38,7 +43,7 @@ def greeter(place: Path, settings: dict[str, str]) -> Iterator[Program]:
 
 
 def test_each_block_of_python_is_run() -> None:
-    assert list(BLOCKS) == ["daemon", "sync", "listen"]
+    assert list(BLOCKS) == ["daemon", "sync", "listen", "own", "submit"]
     assert README.count("```python") == len(BLOCKS)
 
 
@@ -60,15 +65,46 @@ def test_the_daemon_has_ten_lines_and_the_client_three() -> None:
 
     assert lines("daemon") <= 10
     assert lines("sync") == 3
+    assert lines("own") <= 30
+
+
+def test_a_daemon_of_your_own_runs_tasks(place: Path, settings: dict[str, str]) -> None:
+    for block in ("own", "submit"):
+        (place / f"{block}.py").write_text(BLOCKS[block])
+    environ = {"POPPO_SOCKET": settings["POPPO_SOCKET"], "POPPO_STATE_DIR": str(place / "state"), "POPPO_WORKERS": "1"}
+    with Program(sys.executable, place / "own.py", env=environ):
+        with SyncClient(settings["POPPO_SOCKET"], token=None, retry_initial=True):
+            pass
+        code, said = run(sys.executable, place / "submit.py", env=environ)
+    assert (code, said) == (0, "Album summer is made\nresizing a.jpg\n{'path': 'a.jpg', 'width': 100}")
 
 
 def test_the_table_of_limits_is_that_of_the_code() -> None:
-    rows = dict(re.findall(r"^\| `([a-z_]+)` \| ([^ |]+) \|", README, re.MULTILINE))
+    table = README[README.index("## Limits") : README.index("## Errors")]
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \| ([^ |]+) \|", table, re.MULTILINE))
     limits = Limits()
     real = {field.name: getattr(limits, field.name) for field in attrs.fields(Limits)}
     shown = {name: value.value if isinstance(value, Overflow) else f"{value:g}" for name, value in real.items()}
     shown |= {name: str(value) for name, value in real.items() if isinstance(value, int)}
     assert rows == shown
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    table = README[README.index("### Settings") : README.index("### Commands")]
+    rows = re.findall(r"^\| `(.+?)` \| (.*?) \| (.*?) \| (.*?) \|$", table, re.MULTILINE)
+    assert rows == [
+        (key.path, default_of(key), "yes" if key.reload else "", summary_of(key)) for key in keys().values()
+    ]
+
+
+def test_the_tables_of_commands_and_events_are_those_of_the_code() -> None:
+    table = README[README.index("### Commands") : README.index("## Features")]
+    rows = re.findall(r"^\| `(.+?)` \| (.*?) \| (.*?) \|$", table, re.MULTILINE)
+    assert [(name, summary) for name, _, summary in rows] == sorted(
+        (spec.name, spec.summary) for spec in STANDARD_COMMANDS
+    )
+    events = re.findall(r"`([a-z.-]+)`", table[table.index("Events:") :])
+    assert events == sorted(event.name for event in STANDARD_EVENTS)
 
 
 def test_the_table_of_errors_has_every_code_and_class() -> None:
@@ -84,4 +120,4 @@ def test_the_table_of_errors_has_every_code_and_class() -> None:
 
 def test_names_in_the_readme_exist() -> None:
     called = set(re.findall(r"`([A-Z][A-Za-z]+)(?:\.|`|\()", README))
-    assert {name for name in called if not name.isupper()} <= {*poppo_ipc.__all__}
+    assert {name for name in called if not name.isupper()} <= {*poppo_ipc.__all__, *dir(poppo_ipc.daemon)}

@@ -157,7 +157,9 @@ def test_variables_are_deleted_where_asked() -> None:
     assert environ == {"HOME": "/h"}
 
 
-@pytest.mark.parametrize("address", ["/nowhere/notify", "@poppo-nobody-listens", "/" + "x" * 300, "@\0x", "/a\0b", "/\ud800"])
+@pytest.mark.parametrize(
+    "address", ["/nowhere/notify", "@poppo-nobody-listens", "/" + "x" * 300, "@\0x", "/a\0b", "/\ud800"]
+)
 def test_a_manager_that_is_not_there_harms_nobody(address: str, caplog: pytest.LogCaptureFixture) -> None:
     notifier = Notifier(address)
     assert not notifier.ready()

@@ -35,8 +35,6 @@ logger = logging.getLogger("poppo_ipc.daemon.tasks")
 
 _FLUSH_SECONDS: Final = 0.25
 _STORE_RETRY_SECONDS: Final = 1.0
-# As long as the pool gives the end of a task; what takes longer is stored later.
-_STORE_SECONDS: Final = 30.0
 # The clock of the wall can be set; whoever waits for a time looks at it again after so long.
 _LONGEST_WAIT: Final = 60.0
 
@@ -54,8 +52,6 @@ class RunningTask:
 
     waiting: Waiting
     attempt: int
-    unwanted: bool = False
-    """To be stopped: that is stored."""
     state: str = "running"
     """That of the task, once the attempt has ended."""
     ended: trio.Event = field(factory=trio.Event)
@@ -181,14 +177,9 @@ class TaskQueue:
             except BaseException:
                 self._unpick(task)
                 raise
-            if job is None:
-                continue
-            if not self.running[job.task_id].unwanted:
+            # None where it was cancelled or deleted first. Where that comes later, it finds the worker that has it.
+            if job is not None:
                 return job
-            # Cancelled in the moment in which it was claimed, when there was no worker to stop it in.
-            outcome = JobOutcome(ending=Ending.CANCELLED, error="cancelled")
-            with trio.move_on_after(_STORE_SECONDS, shield=True):
-                await self.job_ended(job, worker_id, outcome)
 
     def _unpick(self, task: Waiting) -> None:
         if self._picked.pop(task.id, None) is not None:
@@ -325,9 +316,7 @@ class TaskQueue:
 
         def after(marked: list[str]) -> None:
             for task_id in marked:
-                running = self.running[task_id]
-                running.unwanted = True
-                stopping.append(running)
+                stopping.append(self.running[task_id])
                 if self.stopper is not None:
                     self.stopper.cancel_job(task_id)
 

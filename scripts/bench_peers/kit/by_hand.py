@@ -15,7 +15,7 @@ from bench_peers.kit.registry import all_peers
 
 __all__ = ["WAYS"]
 
-_SUBMIT: Final = Path(__file__).parents[2] / "bench_submit.py"
+_SUBMIT: Final = Path(__file__).resolve().parents[2] / "bench_submit.py"
 _SUBMIT_SECONDS: Final = 120.0
 _START_SECONDS: Final = 30.0
 

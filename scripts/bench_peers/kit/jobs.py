@@ -30,6 +30,8 @@ class Job:
     burst: int = 0
     subscriptions: int = 0
     """Subscriptions of other patterns that are made first."""
+    quiet: bool = False
+    """Whether the lean clients ask for no events; they get all of them otherwise, as clients of the original do."""
     pid: int = 0
 
     def to_json(self) -> str:

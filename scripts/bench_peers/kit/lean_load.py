@@ -41,10 +41,12 @@ def run(peer: Peer, place: Place, job: Job) -> dict[str, float]:
 
 
 @contextmanager
-def _clients(peer: Peer, place: Place, count: int) -> Iterator[list[LeanClient]]:
+def _clients(peer: Peer, place: Place, count: int, *, quiet: bool = False) -> Iterator[list[LeanClient]]:
+    wanted = ("subscribe",) if quiet else ()
     with ExitStack() as stack:
         yield [
-            stack.enter_context(closing(LeanClient(place.socket, handshake=peer.handshake))) for _ in range(count)
+            stack.enter_context(closing(LeanClient(place.socket, handshake=peer.handshake, capabilities=wanted)))
+            for _ in range(count)
         ]
 
 
@@ -53,12 +55,12 @@ def _clients(peer: Peer, place: Place, count: int) -> Iterator[list[LeanClient]]
 
 def _requests(peer: Peer, place: Place, job: Job) -> dict[str, float]:
     command = "bench.big" if job.kind == "big" else job.command
-    with _clients(peer, place, job.clients) as clients, ExitStack() as others:
+    with _clients(peer, place, job.clients, quiet=job.quiet) as clients, ExitStack() as others:
         if job.subscriptions:
             other = others.enter_context(closing(LeanClient(place.socket, capabilities=("subscribe",))))
             _subscribe(other, job.subscriptions)
-        size = [client.check(command) for client in clients][0]
         for client in clients:
+            size = client.check(command)
             client.prepare(command)
         _drive(clients, job, job.warm_seconds, size)
         meter = Meter(job.pid)

@@ -38,14 +38,21 @@ class Mode:
     metric: str = "rate"
     """What counts in a sample: the ratios are of it, and over 1 where it is better."""
     unit: str = "requests/s"
+    """Of the metric."""
     variants: tuple[Variant, ...] = (Variant(),)
     """Where there are several, ratios are to the first of the same peer."""
     peers: tuple[str, ...] = ()
     """The only peers that it makes sense for; () for all."""
     one_base: bool = False
     """Whether there is one base for all, lean clients and others."""
+    rate_unit: str = field()
+    """Of the rate, whatever the metric is."""
     by_hand: str = ""
     """How it is measured where it is not a job of a load process: `memory`, `submit` or `start-up`."""
+
+    @rate_unit.default
+    def _rate_unit(self) -> str:
+        return self.unit if self.metric == "rate" else "requests/s"
 
 
 def _fan_out(clients: int, events: int, burst: int) -> Mode:
@@ -77,7 +84,7 @@ def _growth(name: str, title: str, *variants: Variant, **more: Any) -> Mode:
     return Mode(name=name, title=title, variants=variants, **more)
 
 
-_EMIT = Job(kind="requests", depth=64, command="bench.emit")
+_EMIT = Job(kind="requests", depth=64, command="bench.emit", quiet=True)
 
 MODES: Final = (
     Mode(name="one", title="One request in flight", job=Job(kind="requests")),
@@ -110,7 +117,13 @@ MODES: Final = (
     ),
     _memory(1_000),
     _memory(10_000),
-    Mode(name="submit", title="task.submit, each on disk before its answer", job=Job(kind="submit"), by_hand="submit"),
+    Mode(
+        name="submit",
+        title="task.submit, each on disk before its answer",
+        job=Job(kind="submit"),
+        unit="tasks/s",
+        by_hand="submit",
+    ),
     Mode(
         name="start-up",
         title="A cold interpreter that asks once",

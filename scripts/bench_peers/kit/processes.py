@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 __all__ = ["Child", "Failed", "live_with_parent", "raise_file_limit", "ready"]
 
-_SCRIPTS: Final = Path(__file__).parents[2]
+_SCRIPTS: Final = Path(__file__).resolve().parents[2]
 _LIFELINE: Final = "BENCH_LIFELINE"
 
 

@@ -83,7 +83,7 @@ def table(outcome: Outcome) -> str:
     """A table in Markdown, which is readable as it is."""
     found = rows(outcome)
     columns = [
-        (name, head.format(unit=outcome.mode.unit))
+        (name, head.format(unit=outcome.mode.rate_unit))
         for name, head in _COLUMNS.get(outcome.mode.metric, _RATE)
         if any(name in row.values for row in found)
     ]

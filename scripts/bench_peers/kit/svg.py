@@ -1,4 +1,4 @@
-"""The plot: for each mode a bar for each system with its own client, by its ratio to the base on a logarithmic scale."""
+"""The plot: for each mode a bar for each system with its own client, by its ratio to the base, on a log scale."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _BAR: Final = 16
 _STEP: Final = 22
 _TITLE: Final = 34
 _TOP: Final = 56
+_TIMES: Final = "\N{MULTIPLICATION SIGN}"
 _TICKS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 # Colours that hold on white and on black alike, and text that follows what the reader prefers.
@@ -53,7 +54,7 @@ def draw(outcomes: Sequence[Outcome], note: str) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height:.0f}" '
-            f'viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-label="Benchmark: ratios to asyncio streams and json">',
+            f'viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-label="Ratios to asyncio streams and json">',
             f"<style>{_STYLE}</style>",
             _text(16, 26, "How many times as fast as asyncio streams + json", "head"),
             _text(16, 44, "Each system with its own client; thin lines: least to most of all rounds", "faint"),
@@ -93,8 +94,8 @@ def _panel(title: str, found: Sequence[Row], y: float, scale: _Scale) -> Iterabl
     yield _text(16, y + 18, title, "mode")
     for tick in scale.ticks():
         x = scale(tick)
-        yield f'<line class="{"base" if tick == 1 else "line"}" x1="{x:.1f}" y1="{y + 26:.0f}" x2="{x:.1f}" y2="{bottom:.0f}"/>'
-        yield _text(x, bottom + 13, f"{tick:g}×", "faint", "middle")
+        yield _line("base" if tick == 1 else "line", x, y + 26, x, bottom)
+        yield _text(x, bottom + 13, f"{tick:g}{_TIMES}", "faint", "middle")
     for number, row in enumerate(found):
         yield from _bar(row, y + _TITLE + _STEP * number, scale)
 
@@ -106,9 +107,14 @@ def _bar(row: Row, y: float, scale: _Scale) -> Iterable[str]:
     low, high = scale(min(row.ratios)), scale(max(row.ratios))
     kind = "own" if row.own else "other"
     yield _text(_LEFT - 8, middle + 4, row.title, "", "end")
-    yield f'<rect class="{kind}" x="{start:.1f}" y="{y:.1f}" width="{max(end - start, 1.0):.1f}" height="{_BAR}" rx="2"/>'
-    yield f'<line class="noise" x1="{low:.1f}" y1="{middle:.1f}" x2="{high:.1f}" y2="{middle:.1f}"/>'
-    yield _text(max(end, high) + 6, middle + 4, f"{ratio:.2g}×  {row.values['rate']:,.0f}/s", "")
+    width = max(end - start, 1.0)
+    yield f'<rect class="{kind}" x="{start:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_BAR}" rx="2"/>'
+    yield _line("noise", low, middle, high, middle)
+    yield _text(max(end, high) + 6, middle + 4, f"{ratio:.2g}{_TIMES}  {row.values['rate']:,.0f}/s", "")
+
+
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
 def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:

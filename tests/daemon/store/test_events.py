@@ -184,9 +184,7 @@ def counting_router() -> Router:
 async def serving(directory: Path) -> AsyncIterator[Server]:
     async with open_store(directory / "db", encode) as store:
         events = await StoredEvents.load(store, 1000, 1 << 20)
-        server = Server(
-            counting_router(), address=str(directory / "s"), log=events.log, publisher=events.publish
-        )
+        server = Server(counting_router(), address=str(directory / "s"), log=events.log, publisher=events.publish)
         events.connect(server.emit)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve)

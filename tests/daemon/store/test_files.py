@@ -1,5 +1,7 @@
 """What is opened, what is refused and left as it is, and who else has it open."""
 
+# ruff: noqa: ASYNC220, ASYNC221, ASYNC230, ASYNC240 - nothing else runs in the loop of these tests
+
 from __future__ import annotations
 
 import contextlib

@@ -121,9 +121,7 @@ class Bench:
         return job
 
     async def row(self, task_id: str) -> dict[str, Any]:
-        found = await self.store.read(
-            lambda c: c.execute("SELECT * FROM tasks WHERE id = ?", (task_id,)).fetchone()
-        )
+        found = await self.store.read(lambda c: c.execute("SELECT * FROM tasks WHERE id = ?", (task_id,)).fetchone())
         return {} if found is None else dict(found)
 
     async def state(self, task_id: str) -> str | None:
@@ -151,9 +149,7 @@ class Bench:
     async def check(self) -> None:
         """Memory and the database tell the same story, and events have no gaps."""
         await self.settle()
-        rows = await self.store.read(
-            lambda c: c.execute("SELECT id, queue, project_id, status FROM tasks").fetchall()
-        )
+        rows = await self.store.read(lambda c: c.execute("SELECT id, queue, project_id, status FROM tasks").fetchall())
         by_state: dict[str, set[str]] = {}
         for row in rows:
             by_state.setdefault(row["status"], set()).add(row["id"])

@@ -9,7 +9,6 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from poppo_ipc.daemon.tasks import Retry
 from poppo_ipc.daemon.workers import Ending
 from poppo_ipc.errors import Conflict, NotFound
 
@@ -94,16 +93,6 @@ async def test_a_failure_is_tried_again_after_a_while_until_the_attempts_are_use
             (1, True, told), (2, True, told), (3, False, told),
         ]  # fmt: skip
         await it.check()
-
-
-@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
-def test_the_delay_before_another_attempt_grows_with_chance_and_to_its_cap(chance: float) -> None:
-    retry = Retry(base=2.0, factor=3.0, cap=50.0, random=lambda: chance)
-    share = 0.5 + chance / 2
-    assert [retry.delay(attempt) for attempt in (1, 2, 3, 4, 5)] == [
-        2.0 * share, 6.0 * share, 18.0 * share, 50.0 * share, 50.0 * share,
-    ]  # fmt: skip
-    assert retry.delay(10_000) == 50.0 * share
 
 
 async def test_interrupted_it_is_due_at_once_and_no_attempt_is_used_up(tmp_path: Path) -> None:
@@ -204,9 +193,7 @@ async def test_cancelling_what_waits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [Ending.CANCELLED, Ending.FAILED, Ending.INTERRUPTED, Ending.CRASHED])
-async def test_cancelling_what_runs_waits_for_its_end_and_it_is_not_tried_again(
-    tmp_path: Path, ending: Ending
-) -> None:
+async def test_cancelling_what_runs_waits_for_its_end_and_it_is_not_tried_again(tmp_path: Path, ending: Ending) -> None:
     async with bench(tmp_path) as it, trio.open_nursery() as nursery:
         task_id = await it.submit(max_attempts=5)
         job = await it.claim()

@@ -240,7 +240,7 @@ def test_each_of_k_projects_gets_a_turn_within_k_picks_however_much_one_has_wait
     schedule = Schedule()
     fill(schedule, {"huge": 1000, **{f"p{number}": 20 for number in range(9)}})
     order = picks(schedule, 200)
-    for at in range(0, 191):
+    for at in range(191):
         assert len(set(order[at : at + 10])) == 10
 
 
