@@ -30,7 +30,7 @@ from poppo_ipc.daemon._parts import (
 )
 from poppo_ipc.daemon._reloading import shown_changes
 from poppo_ipc.daemon._status_router import StatusReporter, status_router
-from poppo_ipc.daemon._workers_router import Pool, StoredWorkerEvents, worker_status, workers_router
+from poppo_ipc.daemon._workers_router import Pool, StoredWorkerEvents, worker_status, workers_of, workers_router
 from poppo_ipc.daemon.monitoring import (
     DaemonLogs,
     HealthChecks,
@@ -226,7 +226,7 @@ class Daemon:
         self._metrics.watch(
             server=server,
             queues=lambda: {name: control.status(name) for name in queue.counts.queues},
-            workers=None if self._pool is None else lambda: self._worker_samples(),
+            workers=None if self._pool is None else workers_of(self._pool),
         )
         events.connect(server.emit)
         await projects.load()
@@ -288,9 +288,6 @@ class Daemon:
 
     def _own_pool(self, functions: Functions, source: JobSource, events: WorkerEvents) -> Pool:
         return WorkerPool(functions, source, events, self._pool_options)
-
-    def _worker_samples(self) -> Any:
-        return () if self._pool is None else self._pool.status().workers
 
     def stop_soon(self, *, reason: str = "requested") -> None:
         """Begin to stop, and do not wait: `serve` returns when that is done. A second time it changes nothing.

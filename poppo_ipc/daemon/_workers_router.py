@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from poppo_ipc.commands import Context, Router
@@ -18,9 +19,9 @@ from poppo_ipc.commands.standard import (
     WorkerStatus,
 )
 from poppo_ipc.daemon.store import Store
-from poppo_ipc.daemon.workers import PoolStatus
+from poppo_ipc.daemon.workers import PoolStatus, WorkerInfo
 
-__all__ = ["Pool", "StoredWorkerEvents", "worker_status", "workers_router"]
+__all__ = ["Pool", "StoredWorkerEvents", "worker_status", "workers_of", "workers_router"]
 
 
 class Pool(Protocol):
@@ -81,6 +82,11 @@ def worker_status(pool: Pool) -> WorkerStatus:
         for worker in status.workers
     ]
     return WorkerStatus(total=status.total, active=status.active, idle=status.idle, workers=workers)
+
+
+def workers_of(pool: Pool) -> Callable[[], tuple[WorkerInfo, ...]]:
+    """Asks a pool for its workers, for the metrics."""
+    return lambda: pool.status().workers
 
 
 def workers_router(pool: Pool) -> Router:

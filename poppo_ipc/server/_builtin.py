@@ -48,9 +48,7 @@ def builtin_router(everything: Router, server: dict[str, str]) -> Router:
 def _session(request: Request) -> Session:
     session = request.session
     if SUBSCRIBE not in session.connection.capabilities:
-        raise UnknownCommand(
-            f"Unknown command: {request.command}; it needs the capability 'subscribe'", {"suggestions": []}
-        )
+        raise UnknownCommand(f"Unknown command: {request.command}", {"suggestions": [], "capability": SUBSCRIBE})
     return session
 
 

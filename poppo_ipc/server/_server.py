@@ -46,6 +46,8 @@ logger = logging.getLogger("poppo_ipc.server")
 #: The daemon's own user and root: who may connect by default.
 OWN_USERS: Final = "own"
 _THREADS: Final = 40
+# What a client that is turned away has to read why; it holds no place meanwhile.
+_LINGER_SECONDS: Final = 0.5
 
 
 class Publisher(Protocol):
@@ -312,8 +314,13 @@ class Server:
             body.details = error.details
         try:
             stream.send_nowait(encode(ErrorMessage(error=body), self.limits.frame_bytes))
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            logger.debug("A client that was to be turned away had gone")
+            # Closing over what it has sent already would reset the connection under the error it has yet to read.
+            with trio.move_on_after(_LINGER_SECONDS):
+                await stream.send_eof()
+                while await stream.receive():
+                    pass
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
+            logger.debug("A client that was to be turned away has gone")
         await self._close(stream)
 
     async def _close(self, stream: Stream) -> None:

@@ -13,7 +13,6 @@ import pytest
 import poppo_ipc
 import poppo_ipc.daemon
 from poppo_ipc import Limits, Overflow, PoppoError, SyncClient, TokenFileError, errors, generate_token
-
 from poppo_ipc.cli._flags import default_of, summary_of
 from poppo_ipc.commands.standard import STANDARD_COMMANDS, STANDARD_EVENTS
 from poppo_ipc.daemon._config_model import keys

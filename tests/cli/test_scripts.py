@@ -71,6 +71,11 @@ def test_the_environment_is_made_once(tree: Tree, script: str, asks: str) -> Non
     assert tree.run(f"scripts/{script}", "--plain") == (0, [asks])
 
 
+def test_the_soak_runs_the_kill_test(tree: Tree) -> None:
+    asks = "-m pytest tests/daemon/whole/test_killing.py"
+    assert tree.run("scripts/soak-kill", "7", "3") == (0, [*tree.made("test"), asks])
+
+
 def test_it_is_made_anew_when_something_it_is_made_from_has_changed(tree: Tree) -> None:
     tree.run("scripts/test")
     (tree.root / "pyproject.toml").write_text("two")

@@ -220,7 +220,8 @@ def test_the_token_is_in_no_output_no_log_and_no_task(place: Path) -> None:
             for event in events:
                 if getattr(event, "name", "") == "task.completed":
                     break
-            assert "PATH=" in client.call("task.output", taskId=task)["output"]
+            with client.stream("task.output", taskId=task) as items:
+                assert "PATH=" in "".join(item["text"] for item in items)
             told = json.dumps(client.call("logs.tail", lines=1000))
         daemon.stop()
     assert "Told of a change in a project: it is [redacted]" in told

@@ -43,6 +43,10 @@ class _Entry:
     lane: _Lane | None = None
     gone: bool = False
 
+    def __lt__(self, other: _Entry) -> bool:
+        # Beside what is left of itself, from before it was taken out and came back, a task has no order.
+        return False
+
 
 @define(eq=False)
 class _Lane:
@@ -57,6 +61,10 @@ class _Lane:
     """The turn that it is part of; None while it may not run."""
     posted: int = -1
     """The number by which the turn knows it."""
+
+    def __lt__(self, other: _Lane) -> bool:
+        # As above: only one of two lanes with the same number is not gone.
+        return False
 
     def head(self) -> int:
         """The number of the first task that is still wanted; the lane has one."""
@@ -159,6 +167,7 @@ class Schedule:
         rotation = self._rotations[self._priorities[-1]]
         project, turn = next(iter(rotation.items()))
         lane = turn.first()
+        heapq.heappop(turn.heap)
         task = heapq.heappop(lane.heap)[1].task
         turn.left -= 1
         if turn.left <= 0:
@@ -166,6 +175,8 @@ class Schedule:
             rotation.move_to_end(project)
         del self._entries[task.id]
         self._left(lane)
+        if lane.turn is not None:
+            lane.turn.post(lane, lane.head())
         return task
 
     def next_due(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import tempfile
 import time
@@ -13,7 +14,7 @@ from bench_peers.kit import work
 from bench_peers.kit.processes import Child
 from bench_peers.kit.registry import all_peers
 
-__all__ = ["WAYS"]
+__all__ = ["WAYS", "missing"]
 
 _SUBMIT: Final = Path(__file__).resolve().parents[2] / "bench_submit.py"
 _SUBMIT_SECONDS: Final = 120.0
@@ -83,6 +84,17 @@ def _wall(program: str, log: Path) -> float:
     with Child([sys.executable, "-c", program], log) as child:
         child.wait_end(_START_SECONDS)
         return time.perf_counter() - began
+
+
+_NEEDS: Final = {"submit": ("h11", "prometheus_client", "psutil", "structlog")}
+
+
+def missing(way: str) -> str | None:
+    """Why it cannot be measured here; None where it can."""
+    for name in _NEEDS.get(way, ()):
+        if importlib.util.find_spec(name) is None:
+            return f"the package {name} is not installed, which the daemon needs"
+    return None
 
 
 WAYS: Final[dict[str, Callable[[Path, int, bool], Iterator[_Found]]]] = {"submit": _submit, "start-up": _start_up}

@@ -224,9 +224,13 @@ def _entries(mode: Mode, plan: Plan, outcome: Outcome) -> Iterator[Entry]:
 
 
 def _by_hand(mode: Mode, plan: Plan, outcome: Outcome) -> None:
-    ways = by_hand.WAYS[mode.by_hand]
+    why = by_hand.missing(mode.by_hand)
+    if why is not None:
+        outcome.left_out[mode.name] = why
+        say(f"    {mode.name} is left out: {why}")
+        return
     try:
-        for title, base, samples in ways(plan.directory, plan.rounds, plan.quick):
+        for title, base, samples in by_hand.WAYS[mode.by_hand](plan.directory, plan.rounds, plan.quick):
             outcome.titles[title] = title
             outcome.bases[title] = base
             outcome.loads[title] = "own"
