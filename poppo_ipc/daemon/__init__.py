@@ -12,16 +12,24 @@ from poppo_ipc._lazy import lazily
 if TYPE_CHECKING:
     from poppo_ipc.daemon._config import ConfigError as ConfigError
     from poppo_ipc.daemon._config import DaemonConfig as DaemonConfig
+    from poppo_ipc.daemon._config import HealthConfig as HealthConfig
+    from poppo_ipc.daemon._config import QueueConfig as QueueConfig
     from poppo_ipc.daemon._config import load_config as load_config
     from poppo_ipc.daemon._daemon import Daemon as Daemon
+    from poppo_ipc.daemon._daemon import PoolFactory as PoolFactory
     from poppo_ipc.daemon._notify import Notifier as Notifier
+    from poppo_ipc.daemon._workers_router import Pool as Pool
 
 #: Where each public name lives; a test compares it with the imports above.
 _HOMES: Final = {
     "ConfigError": "_config",
     "Daemon": "_daemon",
     "DaemonConfig": "_config",
+    "HealthConfig": "_config",
     "Notifier": "_notify",
+    "Pool": "_workers_router",
+    "PoolFactory": "_daemon",
+    "QueueConfig": "_config",
     "load_config": "_config",
 }
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import attrs
 import trio
 
 from poppo_ipc._version import __version__
 from poppo_ipc.commands import Router
-from poppo_ipc.commands.standard import Components, DaemonReload, DaemonStarted, DaemonStopping
+from poppo_ipc.commands.standard import Components, DaemonReload, DaemonStarted
 from poppo_ipc.daemon._config import ConfigError, DaemonConfig, reload
 from poppo_ipc.daemon._errors import sole
 from poppo_ipc.daemon._notify import Notifier
 from poppo_ipc.daemon._parts import (
     NO_WORKERS,
+    SHORTEST_GRACE,
     add_checks,
     check_parts,
     keep_bound,
@@ -25,7 +26,6 @@ from poppo_ipc.daemon._parts import (
     pool_options,
     private_directory,
     refusals,
-    set_kill_grace,
     task_options,
 )
 from poppo_ipc.daemon._reloading import shown_changes
@@ -60,8 +60,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 ReloadSource = Callable[[], Awaitable[DaemonConfig]]
 #: Makes what runs the tasks of a source, told of workers by the events.
 PoolFactory = Callable[[Functions, JobSource, WorkerEvents], Pool]
-
-_STOPPING: Final = "daemon.stopping"
 
 
 class Daemon:
@@ -126,7 +124,6 @@ class Daemon:
         self._reloading = trio.Lock()
         self._stop_requested = trio.Event()
         self._stop_reason = "requested"
-        self._stopping_seq: int | None = None
         self._metrics_port: int | None = None
 
     def task(self, name: str, *, backend: Literal["trio", "asyncio"] = "trio") -> Callable[[F], F]:
@@ -221,6 +218,7 @@ class Daemon:
             answers=answers,
             publisher=lambda event, data: self._publish(events, event, data),
             observer=self._metrics.requests.on_answered,
+            drain=self._drain,
         )
         self._metrics.requests.know(server.commands)
         self._metrics.watch(
@@ -254,24 +252,17 @@ class Daemon:
             await self._wind_down(server)
 
     async def _wind_down(self, server: Server) -> None:
-        """Stop in order: it is told, the workers finish while the server still answers, then the server stops."""
-        config, reason = self.config, self._stop_reason
-        deadline = trio.current_time() + config.stop_grace
-        logger.info("Stopping (%s); what runs has %g s", reason, config.stop_grace)
+        """Stop in order: commands and workers have the grace to end, and clients hear of it; the store closes last."""
+        grace, reason = self.config.stop_grace, self._stop_reason
+        logger.info("Stopping (%s); what runs has %g s", reason, grace)
         self._notifier.stopping(f"Stopping: {reason}")
-        with trio.move_on_after(config.limits.flush_seconds):
-            try:
-                self._stopping_seq = await server.publish(_STOPPING, DaemonStopping(os.getpid(), reason))
-            except Exception:
-                logger.exception("%s could not be told", _STOPPING)
+        await server.stop(grace, reason=reason)
+
+    async def _drain(self, grace: float) -> None:
         if self._pool is not None:
-            await self._pool.drain(config.stop_grace)
-        await server.stop(max(0.0, deadline - trio.current_time()), reason=reason)
+            await self._pool.drain(grace)
 
     async def _publish(self, events: StoredEvents, event: str, data: Any) -> int:
-        if event == _STOPPING and self._stopping_seq is not None:
-            # The server tells it where nobody has: here it was told before the workers were drained.
-            return self._stopping_seq
         # A handler that is cancelled may still tell of its end, and waits for that no longer than a commit takes.
         with trio.CancelScope(shield=True):
             seq = await events.publish(event, data)
@@ -331,7 +322,8 @@ class Daemon:
             self._logs.set_level(config.log_level)
         if self._queue is not None:
             self._queue.options = task_options(config)
-        set_kill_grace(self._pool_options, config.kill_grace)
+        if isinstance(self._pool, WorkerPool):
+            self._pool.set_kill_grace(max(SHORTEST_GRACE, config.kill_grace))
         if self._pool is not None and "workers" in changed:
             await self._pool.scale(config.workers)
         for change in changes.applied:

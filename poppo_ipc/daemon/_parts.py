@@ -23,8 +23,9 @@ from poppo_ipc.errors import DeclarationError, Unavailable
 from poppo_ipc.server import Server
 
 __all__ = [
-    "NO_WORKERS", "PARTS", "add_checks", "check_parts", "keep_bound", "keep_tidy", "pool_options", "private_directory",
-    "refusals", "set_kill_grace", "task_options",
+    "NO_WORKERS", "PARTS", "SHORTEST_GRACE", "add_checks", "check_parts", "keep_bound",
+    "keep_tidy", "pool_options", "private_directory",
+    "refusals", "task_options",
 ]  # fmt: skip
 
 logger = logging.getLogger("poppo_ipc.daemon")
@@ -35,7 +36,7 @@ NO_WORKERS: Final = WorkerStatus(total=0, active=0, idle=0, workers=[])
 _JANITOR_SECONDS: Final = 60.0
 _HEAL_SECONDS: Final = 30.0
 # An option of the pool has to be more than nothing.
-_SHORTEST_GRACE: Final = 0.001
+SHORTEST_GRACE: Final = 0.001
 
 
 def check_parts(without: Collection[str]) -> frozenset[str]:
@@ -79,12 +80,7 @@ def task_options(config: DaemonConfig) -> TaskOptions:
 
 def pool_options(config: DaemonConfig) -> PoolOptions:
     """How workers are treated, by the settings."""
-    return PoolOptions(count=config.workers, kill_grace=max(_SHORTEST_GRACE, config.kill_grace))
-
-
-def set_kill_grace(options: PoolOptions, seconds: float) -> None:
-    """Change the grace of a pool that runs: it looks at its options each time, and they are this daemon's alone."""
-    object.__setattr__(options, "kill_grace", max(_SHORTEST_GRACE, seconds))
+    return PoolOptions(count=config.workers, kill_grace=max(SHORTEST_GRACE, config.kill_grace))
 
 
 def private_directory(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -116,6 +116,8 @@ class Server:
         log, answers: where events and answers are kept; in memory by default.
         publisher: stores an event before it is sent, and has it sent by `emit`; without one it is sent at once.
         observer: is told of each command that was answered.
+        drain: what else is to come to its end when the server stops: awaited with the grace in seconds, while the
+            clients still hear its events.
         eager: run handlers in the reader's turn until they wait (see `_eager.py`); off, each gets a task.
 
     Raises DeclarationError for what cannot work. One server serves once; several can run in one process.
@@ -136,6 +138,7 @@ class Server:
         answers: Answers | None = None,
         publisher: Publisher | None = None,
         observer: Observer | None = None,
+        drain: Callable[[float], Awaitable[None]] | None = None,
         eager: bool = True,
     ) -> None:
         self.limits = Limits() if limits is None else limits
@@ -144,6 +147,7 @@ class Server:
         self.version = version
         self.eager = eager
         self.observer = observer
+        self._drain = drain
         self._publisher = publisher
         self.capabilities = capabilities if self.auth is not None else tuple(c for c in capabilities if c != CHALLENGE)
         self.timers = Timers()
@@ -244,14 +248,17 @@ class Server:
         self._accepting.cancel()
         with trio.move_on_after(self.limits.flush_seconds, shield=True):
             await listener.aclose()
-        with trio.move_on_after(self._stop_grace):
-            await self._all_idle()
-        for session in list(self._sessions.values()):
-            session.running.shut_down()
-        with trio.move_on_after(self.limits.flush_seconds):
-            await self._all_idle()
-        for session in list(self._sessions.values()):
-            session.running.abandon()
+        async with trio.open_nursery() as ending:
+            if self._drain is not None:
+                ending.start_soon(self._drain, self._stop_grace)
+            with trio.move_on_after(self._stop_grace):
+                await self._all_idle()
+            for session in list(self._sessions.values()):
+                session.running.shut_down()
+            with trio.move_on_after(self.limits.flush_seconds):
+                await self._all_idle()
+            for session in list(self._sessions.values()):
+                session.running.abandon()
         async with trio.open_nursery() as goodbyes:
             for session in list(self._sessions.values()):
                 goodbyes.start_soon(session.finish)

@@ -347,7 +347,7 @@ async def open_store(path: Path, encode: EncodeEvent) -> AsyncIterator[Store]:
         store = await trio.to_thread.run_sync(_open, path, encode, token)
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.to_thread.run_sync, store.work)
+            nursery.start_soon(_work, store)
             try:
                 yield store
             except Exception as error:
@@ -359,6 +359,12 @@ async def open_store(path: Path, encode: EncodeEvent) -> AsyncIterator[Store]:
             raise failure
     finally:
         release_lock(lock)
+
+
+async def _work(store: Store) -> None:
+    # Shielded: it ends when the store is closed, and a thread that never began would close nothing.
+    with trio.CancelScope(shield=True):
+        await trio.to_thread.run_sync(store.work)
 
 
 def _open(path: Path, encode: EncodeEvent, token: trio.lowlevel.TrioToken) -> Store:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 
+import attrs
 import trio
 
 from poppo_ipc.daemon.workers._functions import Functions
@@ -108,6 +109,10 @@ class WorkerPool:
                 worker.retire("restarted", surplus=False)
         self._wake()
         await trio.lowlevel.checkpoint()
+
+    def set_kill_grace(self, seconds: float) -> None:
+        """Change `PoolOptions.kill_grace` from now on. Raises ValueError for none."""
+        self._shared.options = attrs.evolve(self._shared.options, kill_grace=seconds)
 
     def cancel_job(self, task_id: str) -> bool:
         """Stop the job of this task, if it runs here: SIGTERM to all of its processes, SIGKILL after the kill grace.

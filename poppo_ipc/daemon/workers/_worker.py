@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 import trio
-from attrs import frozen
+from attrs import define
 
 from poppo_ipc.daemon.workers import _messages as messages
 from poppo_ipc.daemon.workers._functions import Functions
@@ -51,7 +51,7 @@ _ERRORS: Final = {
 _Ended = tuple[Ending, Any, str | None]
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Surroundings:
     """What the workers of a pool share."""
 

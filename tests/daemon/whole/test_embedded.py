@@ -17,7 +17,7 @@ from poppo_ipc.client import Client, EventStream
 from poppo_ipc.daemon import ConfigError, Daemon, DaemonConfig
 from poppo_ipc.daemon.store import StoreError, StoreLocked
 from poppo_ipc.daemon.workers import Ending, Functions, JobOutcome, JobSource, PoolStatus, WorkerEvents
-from poppo_ipc.errors import Conflict
+from poppo_ipc.errors import Conflict, ShuttingDown
 
 from . import functions
 
@@ -283,7 +283,7 @@ async def test_a_reload_takes_over_what_can_change(home: Path) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_in_an_orderly_end_the_daemon_answers_until_no_task_runs(home: Path) -> None:
+async def test_in_an_orderly_end_clients_hear_of_the_tasks_and_are_refused_new_commands(home: Path) -> None:
     daemon = Daemon(config(home, workers=1, stop_grace=0.3, kill_grace=0.3))
     seen: list[str] = []
     async with trio.open_nursery() as nursery:
@@ -298,7 +298,8 @@ async def test_in_an_orderly_end_the_daemon_answers_until_no_task_runs(home: Pat
                     seen.append(event.name)
                     if event.name == "daemon.stopping":
                         assert event.data["reason"] == "test"
-                        assert (await client.call("task.status", taskId=task))["status"] == "running"
+                        with pytest.raises(ShuttingDown):
+                            await client.call("task.status", taskId=task)
                     if event.name == "task.failed":
                         assert event.data["willRetry"] is True
             except (PoppoError, CommandError):
