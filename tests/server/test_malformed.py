@@ -232,3 +232,21 @@ async def test_the_error_arrives_though_input_is_unread(serve: Serve, short_dir:
             assert messages[0]["type"] == "welcome"
             assert messages[-1]["type"] == "error"
         await served.client()
+
+
+async def test_one_client_too_many_can_read_why_though_it_spoke_first(serve: Serve, short_dir: Path) -> None:
+    """What it had sent was never read, and the close over it reset the connection."""
+    path = str(short_dir / "s")
+    async with serve(address=path, limits=Limits(clients=1)) as served:
+        await served.client()
+        with socket.socket(socket.AF_UNIX) as plain:
+            # With nothing in between, so that the server finds its words already there.
+            plain.connect(path)
+            plain.sendall(framed(b'{"type":"auth","id":"a"}'))
+            plain.setblocking(False)
+            sock = trio.socket.from_stdlib_socket(plain)
+            received = b""
+            while data := await sock.recv(65536):
+                received += data
+        (answer,) = frames_of(received)
+        assert answer["error"]["code"] == "BUSY"  # type: ignore[index]

@@ -72,7 +72,8 @@ async def test_followed_from_before_its_start_over_its_attempts_to_its_end(tmp_p
             job = await it.claim()
             it.queue.job_output(job, "stdout", b"one ")
             it.queue.job_output(job, "stderr", b"oops ")
-            await wait_all_tasks_blocked()
+            while len(reader.items) < 2:
+                await trio.lowlevel.checkpoint()
             assert [(item.stream, item.text, item.attempt) for item in reader.items] == [
                 ("stdout", "one ", 1), ("stderr", "oops ", 1),
             ]  # fmt: skip
