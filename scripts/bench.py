@@ -123,25 +123,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, why in missing.items():
         print(f"{name} is left out: {why}", file=sys.stderr)
     outcomes: list[Outcome] = []
-    interrupted = False
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        plan = Plan(
-            directory=Path(directory),
-            peers=peers,
-            modes=_chosen_modes(options.modes),
-            rounds=options.rounds,
-            seconds=options.seconds,
-            quick=options.quick,
-        )
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+            plan = Plan(
+                directory=Path(directory),
+                peers=peers,
+                modes=_chosen_modes(options.modes),
+                rounds=options.rounds,
+                seconds=options.seconds,
+                quick=options.quick,
+            )
             for outcome in run(plan):
                 outcomes.append(outcome)
                 print(table(outcome), flush=True)
-        except KeyboardInterrupt:
-            interrupted = True
-    _write(options, outcomes, missing)
-    if interrupted:
+    except KeyboardInterrupt:
         return 130
+    finally:
+        # Whatever ends it: what was measured until then was measured.
+        _write(options, outcomes, missing)
     return 1 if any(outcome.failures for outcome in outcomes) else 0
 
 

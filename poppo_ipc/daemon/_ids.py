@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from typing import Final
@@ -16,6 +17,8 @@ _SHIFTS: Final = range(70, -1, -10)
 
 # Ids are no secrets, and asking the system for each of its bits would hand Python's lock to another thread.
 _random: Final = random.Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
 
 
 def new_id(kind: str) -> str:

@@ -176,7 +176,8 @@ class _Client:
             event = await anext(events)
             if not isinstance(event, Event):
                 raise work.WrongAnswer(f"events were lost: {event}")
-        return event.data
+            data = event.data
+        return data
 
 
 @asynccontextmanager

@@ -97,7 +97,7 @@ def client(place: Place) -> Iterator[_Client]:
     """A client; the library connects in the background."""
     import zmq
 
-    context = zmq.Context.instance()
+    context: Any = zmq.Context.instance()
     context.set(zmq.MAX_SOCKETS, 65_000)
     connected = _Client(context, place.socket)
     try:

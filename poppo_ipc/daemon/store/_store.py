@@ -364,7 +364,8 @@ async def open_store(path: Path, encode: EncodeEvent) -> AsyncIterator[Store]:
 async def _work(store: Store) -> None:
     # Shielded: it ends when the store is closed, and a thread that never began would close nothing.
     with trio.CancelScope(shield=True):
-        await trio.to_thread.run_sync(store.work)
+        # Of its own limiter: it must begin however many threads the program has busy.
+        await trio.to_thread.run_sync(store.work, limiter=trio.CapacityLimiter(1))
 
 
 def _open(path: Path, encode: EncodeEvent, token: trio.lowlevel.TrioToken) -> Store:

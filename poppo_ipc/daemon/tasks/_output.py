@@ -81,7 +81,6 @@ class Follower:
         """One more part, or word that there is one."""
         if self.behind or len(self.parts) >= _FOLLOWER_PARTS:
             self.behind = True
-            self.parts.clear()
         else:
             self.parts.append(part)
         self._came.set()

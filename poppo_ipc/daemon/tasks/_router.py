@@ -109,6 +109,9 @@ def _add_task_commands(
     @router.command(TASK_SUBMIT)
     async def task_submit(ctx: Context, args: TaskSubmitArgs) -> Any:
         _check_type(args, types())
+        # Refused before the store is asked, which has the last word; but a key may be of a task that was there before.
+        if args.project_id is not None and args.idempotency_key is None and not has_project(args.project_id):
+            raise NotFound(f"There is no project {args.project_id}")
         return await queue.submit(ctx, _new_task(ctx, args, queue))
 
     @router.command(TASK_CANCEL)

@@ -129,7 +129,8 @@ class Child:
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return f"Its last words: {lines[-1]}" if lines else "It had no last words."
+        # Written down later, and where it was is nobody's business.
+        return f"Its last words: {lines[-1].replace(str(self._log.parent), '')}" if lines else "It had no last words."
 
     def kill(self) -> None:
         """End it and all that it started. A second time it does nothing."""

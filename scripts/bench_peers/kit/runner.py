@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -88,14 +89,13 @@ class Outcome:
 class _Station:
     """A server with what stands beside it, and the place that they are in."""
 
-    def __init__(self, entry: Entry, mode: Mode, plan: Plan, number: int) -> None:
+    def __init__(self, entry: Entry, mode: Mode, plan: Plan) -> None:
         self.entry = entry
         self._mode = mode
         self._plan = plan
-        # A Unix socket's path is short.
-        directory = plan.directory / f"{mode.name[:8]}{number}"
-        directory.mkdir()
-        self.place = Place(directory, {**entry.peer.settings, **entry.variant.settings})
+        # A name of its own, and a short one: a Unix socket's path is.
+        directory = tempfile.mkdtemp(prefix="", dir=plan.directory)
+        self.place = Place(Path(directory), {**entry.peer.settings, **entry.variant.settings})
         self._server: Child
         self._logs = 0
 
@@ -176,8 +176,8 @@ def run(plan: Plan) -> Iterator[Outcome]:
 def _side_by_side(mode: Mode, plan: Plan, outcome: Outcome) -> None:
     with ExitStack() as stack:
         stations = []
-        for number, entry in enumerate(_entries(mode, plan, outcome)):
-            station = _Station(entry, mode, plan, number)
+        for entry in _entries(mode, plan, outcome):
+            station = _Station(entry, mode, plan)
             try:
                 if mode.by_hand != "memory":
                     station.start(stack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from poppo_ipc.daemon.store import StoreError, Transaction
+from poppo_ipc.daemon.store import KeptAnswer, StoreError, Transaction
 
 from .kit import Gate, keys, opened, put
 
@@ -89,6 +90,30 @@ async def test_a_failing_change_undoes_itself_alone_with_its_events_and_their_nu
         assert isinstance(outcomes["misuses"], sqlite3.ProgrammingError)
         assert isinstance(outcomes["unfit"], ValueError)
         assert it.store.failure is None
+
+
+async def test_the_answer_of_a_change_that_fails_is_undone_with_it(tmp_path: Path) -> None:
+    def answered(key: str, *, fail: bool = False) -> Any:
+        def change(transaction: Transaction) -> None:
+            transaction.keep_answer(KeptAnswer("p", key, "c", b"", b"1", None, 1))
+            if fail:
+                raise KeyError
+
+        return change
+
+    async with opened(tmp_path / "db") as it:
+        async with Gate(it.store) as gate, trio.open_nursery() as nursery:
+            for change in (answered("a"), answered("b", fail=True), answered("c")):
+
+                async def attempt(change: Any = change) -> None:
+                    with contextlib.suppress(KeyError):
+                        await it.store.write(change)
+
+                nursery.start_soon(attempt)
+                await wait_all_tasks_blocked()
+            gate.open()
+        rows = await it.store.read(lambda c: c.execute("SELECT key FROM answers ORDER BY key").fetchall())
+        assert [row["key"] for row in rows] == ["a", "c"]
 
 
 async def test_an_exception_that_is_none_of_ours_does_not_end_the_thread(tmp_path: Path) -> None:

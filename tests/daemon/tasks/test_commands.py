@@ -231,6 +231,17 @@ async def test_the_same_key_in_the_args_adds_no_second_task(tmp_path: Path) -> N
         assert await it.client.call("task.submit", type="work", idempotencyKey="k") == first
 
 
+async def test_a_key_finds_its_task_also_when_the_project_is_gone(tmp_path: Path) -> None:
+    async with served(tmp_path) as it:
+        project = (await it.client.call("project.add", path=str(tmp_path)))["project"]["id"]
+        args = {"type": "work", "projectId": project}
+        first = await it.client.call("task.submit", **args, idempotencyKey="k")
+        await it.client.call("project.remove", projectId=project)
+        assert await it.client.call("task.submit", **args, idempotencyKey="k") == first
+        for key in ({}, {"idempotencyKey": "new"}):
+            assert isinstance(await it.refused("task.submit", **args, **key), NotFound)
+
+
 async def test_queues(tmp_path: Path) -> None:
     async with served(tmp_path) as it:
         client = it.client

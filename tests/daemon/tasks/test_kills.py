@@ -90,7 +90,8 @@ class Record:
                 case "cancelled":
                     self.cancelled.add(words[0])
                 case "try pause" | "try status":
-                    self.states.setdefault((kind[4:], words[0]), set()).add(words[1])
+                    at_first = False if kind == "try pause" else "active"
+                    self.states.setdefault((kind[4:], words[0]), {at_first}).add(words[1])
                 case "paused" | "status":
                     self.states["pause" if kind == "paused" else "status", words[0]] = {words[1]}
                 case "config":

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -208,6 +208,32 @@ class Comparison(RuleBasedStateMachine):
         assert self.schedule.all_paused == self.model.all_paused
         later = [due for task, due in self.model.due.items() if task in self.model.tasks and due > self.model.now]
         assert self.schedule.next_due() == min(later, default=None)
+
+
+steps = st.lists(st.tuples(st.sampled_from(("add", "add", "pick", "again", "remove")), st.integers(0, 5)), max_size=40)
+
+
+@given(steps=steps)
+def test_the_queues_of_a_project_are_one_line(steps: list[tuple[str, int]]) -> None:
+    schedule = Schedule()
+    waiting: dict[int, Waiting] = {}
+    picked: list[Waiting] = []
+    for number, (step, choice) in enumerate(steps):
+        if step == "add":
+            waiting[number] = Waiting(str(number), number, QUEUES[choice % 3], "p")
+            schedule.add(waiting[number], 0)
+        elif step == "again" and picked:
+            task = picked.pop(choice % len(picked))
+            waiting[task.number] = task
+            schedule.add(task, 0)
+        elif step == "remove" and waiting:
+            task = waiting.pop(sorted(waiting)[choice % len(waiting)])
+            assert schedule.remove(task.id) is task
+        elif step == "pick":
+            expected = waiting.pop(min(waiting)) if waiting else None
+            assert schedule.pick(0) is expected
+            picked += [expected] if expected else []
+    assert [schedule.pick(0) for _ in waiting] == [waiting[number] for number in sorted(waiting)]
 
 
 Comparison.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)

@@ -176,6 +176,31 @@ async def test_called_away_between_two_claims_that_failed_it_goes_to_another_tha
         assert jobs == [task_id]
 
 
+async def test_a_claim_that_fails_brings_back_nothing_that_was_cancelled_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waited on though it was cancelled, and who followed it waited with it."""
+    caplog.set_level(logging.CRITICAL)
+    async with bench(tmp_path) as it, trio.open_nursery() as nursery:
+        task_id = await it.submit()
+        real = it.store.write
+        failed = trio.Event()
+
+        async def write(*args: Any) -> Any:
+            monkeypatch.setattr(it.store, "write", real)
+            await it.queue.cancel(None, task_id)
+            failed.set()
+            raise StoreError("full")
+
+        monkeypatch.setattr(it.store, "write", write)
+        nursery.start_soon(it.queue.next_job, "w1")
+        await failed.wait()
+        await wait_all_tasks_blocked()
+        await it.check()
+        assert it.queue.follow(task_id) is None
+        nursery.cancel_scope.cancel()
+
+
 # -- a store that fails ---------------------------------------------------------------------------------------------
 
 
