@@ -81,10 +81,9 @@ else:
         finally:
             os.close(lock)
 
-
-def _pid(lock: int) -> int | None:
-    try:
-        pid = int(os.pread(lock, _MOST_BYTES, 0)) if sys.platform != "win32" else 0
-    except (OSError, ValueError):
-        return None
-    return pid if pid > 0 else None
+    def _pid(lock: int) -> int | None:
+        try:
+            pid = int(os.pread(lock, _MOST_BYTES, 0))
+        except (OSError, ValueError):
+            return None
+        return pid if pid > 0 else None
