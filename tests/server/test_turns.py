@@ -107,7 +107,8 @@ async def test_no_task_is_left_over(serve: Serve) -> None:
             await client.recv_many(50)
         await wait_all_tasks_blocked()
         assert gate.left == 1_000
-        # As many tasks are kept for the next handlers that wait as had to at once; and the first may have left the reading to others.
+        # As many tasks are kept for the next handlers that wait as had to at once; and the first may have left the
+        # reading to others.
         assert tasks_below(root) <= before + 50 + 1
         await client.aclose()
         await wait_all_tasks_blocked()
