@@ -9,10 +9,11 @@ picking never searches through it.
 from __future__ import annotations
 
 import heapq
+import itertools
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import define, field
 
@@ -33,19 +34,14 @@ class Waiting:
     project: str | None
     priority: int = 0
     due_ms: int = 0
+    lane: _Lane | None = field(default=None, init=False, repr=False)
+    """Where it stands; None while its time has not come. The schedule's own."""
+    token: int = field(default=0, init=False, repr=False)
+    """Tells its entry in a heap from what is left of earlier ones; 0 while it does not wait. The schedule's own."""
 
 
-@define(eq=False)
-class _Entry:
-    """A task's place: in a lane, or in no lane while its time has not come. `gone` once it was taken out."""
-
-    task: Waiting
-    lane: _Lane | None = None
-    gone: bool = False
-
-    def __lt__(self, other: _Entry) -> bool:
-        # Beside what is left of itself, from before it was taken out and came back, a task has no order.
-        return False
+# In a heap: what it is ordered by, and the token for which it holds.
+_Place: TypeAlias = tuple[int, int, Waiting]
 
 
 @define(eq=False)
@@ -55,7 +51,7 @@ class _Lane:
     priority: int
     project: str | None
     queue: str
-    heap: list[tuple[int, _Entry]] = field(factory=list)
+    heap: list[_Place] = field(factory=list)
     count: int = 0
     turn: _Turn | None = None
     """The turn that it is part of; None while it may not run."""
@@ -63,14 +59,15 @@ class _Lane:
     """The number by which the turn knows it."""
 
     def __lt__(self, other: _Lane) -> bool:
-        # As above: only one of two lanes with the same number is not gone.
+        # Two have the same number where one is gone, and what is left of it will be passed over.
         return False
 
     def head(self) -> int:
         """The number of the first task that is still wanted; the lane has one."""
-        while self.heap[0][1].gone:
-            heapq.heappop(self.heap)
-        return self.heap[0][0]
+        heap = self.heap
+        while heap[0][1] != heap[0][2].token:
+            heapq.heappop(heap)
+        return heap[0][0]
 
 
 @define(eq=False)
@@ -108,8 +105,9 @@ class Schedule:
     """
 
     def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
-        self._later: list[tuple[int, int, _Entry]] = []
+        self._tasks: dict[str, Waiting] = {}
+        self._tokens = itertools.count(1)
+        self._later: list[_Place] = []
         self._later_gone = 0
         self._lanes: dict[tuple[int, str | None, str], _Lane] = {}
         self._rotations: dict[int, OrderedDict[str | None, _Turn]] = {}
@@ -121,43 +119,43 @@ class Schedule:
         self._weights: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._tasks)
 
     def __iter__(self) -> Iterator[Waiting]:
-        return (entry.task for entry in self._entries.values())
+        return iter(self._tasks.values())
 
     def __contains__(self, task_id: str) -> bool:
-        return task_id in self._entries
+        return task_id in self._tasks
 
     # -- tasks --------------------------------------------------------------------------------------------------
 
     def add(self, task: Waiting, now_ms: int) -> None:
         """Let a task wait: for its time where that has not come, else for its turn."""
-        entry = self._entries[task.id] = _Entry(task)
+        self._tasks[task.id] = task
+        task.token = next(self._tokens)
+        task.lane = None
         if task.due_ms > now_ms:
-            heapq.heappush(self._later, (task.due_ms, task.number, entry))
+            heapq.heappush(self._later, (task.due_ms, task.token, task))
         else:
-            self._enter(entry)
+            self._enter(task)
 
     def remove(self, task_id: str) -> Waiting | None:
         """Take a task out; None where it does not wait."""
-        entry = self._entries.pop(task_id, None)
-        if entry is None:
+        task = self._tasks.pop(task_id, None)
+        if task is None:
             return None
-        entry.gone = True
-        lane = entry.lane
+        task.token = 0
+        lane = task.lane
         if lane is not None:
             self._left(lane)
             if len(lane.heap) > _SWEEP_FROM + 2 * lane.count:
-                lane.heap = [each for each in lane.heap if not each[1].gone]
-                heapq.heapify(lane.heap)
+                lane.heap = _swept(lane.heap)
         else:
             self._later_gone += 1
             if self._later_gone > _SWEEP_FROM and self._later_gone * 2 > len(self._later):
-                self._later = [each for each in self._later if not each[2].gone]
-                heapq.heapify(self._later)
+                self._later = _swept(self._later)
                 self._later_gone = 0
-        return entry.task
+        return task
 
     def pick(self, now_ms: int) -> Waiting | None:
         """Take out the task whose turn it is; None where none may run now."""
@@ -168,12 +166,13 @@ class Schedule:
         project, turn = next(iter(rotation.items()))
         lane = turn.first()
         heapq.heappop(turn.heap)
-        task = heapq.heappop(lane.heap)[1].task
+        task = heapq.heappop(lane.heap)[2]
         turn.left -= 1
         if turn.left <= 0:
             turn.left = self._weight(project)
             rotation.move_to_end(project)
-        del self._entries[task.id]
+        del self._tasks[task.id]
+        task.token = 0
         self._left(lane)
         if lane.turn is not None:
             lane.turn.post(lane, lane.head())
@@ -182,27 +181,26 @@ class Schedule:
     def next_due(self) -> int | None:
         """When the next task's time comes, in Unix milliseconds; None where none waits for its time."""
         later = self._later
-        while later and later[0][2].gone:
+        while later and later[0][1] != later[0][2].token:
             heapq.heappop(later)
             self._later_gone -= 1
         return later[0][0] if later else None
 
     def _wake(self, now_ms: int) -> None:
         while self._later and self._later[0][0] <= now_ms:
-            entry = heapq.heappop(self._later)[2]
-            if entry.gone:
-                self._later_gone -= 1
+            _, token, task = heapq.heappop(self._later)
+            if token == task.token:
+                self._enter(task)
             else:
-                self._enter(entry)
+                self._later_gone -= 1
 
-    def _enter(self, entry: _Entry) -> None:
-        task = entry.task
+    def _enter(self, task: Waiting) -> None:
         key = (task.priority, task.project, task.queue)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane(*key)
-        entry.lane = lane
-        heapq.heappush(lane.heap, (task.number, entry))
+        task.lane = lane
+        heapq.heappush(lane.heap, (task.number, task.token, task))
         lane.count += 1
         if lane.count == 1:
             if self._may_run(lane):
@@ -310,3 +308,9 @@ class Schedule:
 
     def _weight(self, project: str | None) -> int:
         return 1 if project is None else self._weights.get(project, 1)
+
+
+def _swept(heap: list[_Place]) -> list[_Place]:
+    kept = [place for place in heap if place[1] == place[2].token]
+    heapq.heapify(kept)
+    return kept

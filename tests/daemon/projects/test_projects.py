@@ -162,7 +162,7 @@ async def test_stopped_and_started_in_one_commit_memory_has_what_the_disk_has(tm
     """Both were told of at once, and whoever woke last decided what memory said."""
     async with bench(tmp_path) as it:
         project = await add(it, tmp_path / "a")
-        for number in range(20):
+        for number in range(8):
             wanted = ("active", "inactive")[number % 2]
             other = ("inactive", "active")[number % 2]
             async with Gate(it.store) as gate, trio.open_nursery() as nursery:
@@ -215,7 +215,7 @@ async def test_a_weight_is_how_many_in_a_row_from_the_next_turn_on_and_after_a_s
         heavy = await add(it, tmp_path / "heavy", config={"weight": 3})
         light = await add(it, tmp_path / "light")
         for project in (heavy, light):
-            for _ in range(20):
+            for _ in range(16):
                 await it.submit(project=project)
         assert await order(it, 8) == [*[heavy] * 3, light] * 2
     async with bench(tmp_path, wall=wall) as it:

@@ -70,7 +70,7 @@ async def test_a_disk_that_is_full_for_long_fails_each_change_and_none_waits_for
     caplog.set_level(logging.CRITICAL)
     async with opened(tmp_path / "db") as it:
         await set_room(it.store, 0)
-        for number in range(50):
+        for number in range(15):
             with pytest.raises(StoreError, match="could not be written"):
                 await it.store.write(put(str(number), "x" * 10_000))
         assert await keys(it.store) == set()

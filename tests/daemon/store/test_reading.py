@@ -20,7 +20,7 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 
 async def test_a_query_sees_all_that_was_acknowledged(tmp_path: Path) -> None:
     async with opened(tmp_path / "db") as it:
-        for number in range(50):
+        for number in range(15):
             await it.store.write(put(str(number)))
             assert len(await keys(it.store)) == number + 1
 

@@ -219,7 +219,7 @@ async def test_cancelled_after_it_was_taken_up_a_change_is_waited_for_and_return
 
 async def test_a_writer_that_is_cancelled_already_changes_nothing_or_is_told_the_result(tmp_path: Path) -> None:
     async with opened(tmp_path / "db") as it:
-        for number in range(50):
+        for number in range(20):
             returned = False
             with trio.CancelScope() as scope:
                 scope.cancel()

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.trio
 STEPS = ("submit", "claim", "complete", "fail", "interrupt", "cancel", "clear", "pause", "resume", "retry", "settle")
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=14, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(STEPS), max_size=40), chances=st.randoms(use_true_random=False))
 async def test_whatever_happens_side_by_side_memory_and_disk_agree(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str], chances: Any

@@ -186,10 +186,10 @@ async def test_how_a_queue_has_done_in_a_period(tmp_path: Path) -> None:
 
         await work(9999, 9999, Ending.COMPLETED)
         it.wall.ms = START + 3_600_000
-        for number in range(1, 41):
+        for number in range(1, 25):
             waits.append(number * 7 % 50)
             runs.append(number * 11 % 90)
-            await work(waits[-1], runs[-1], Ending.FAILED if number % 8 == 0 else Ending.COMPLETED)
+            await work(waits[-1], runs[-1], Ending.FAILED if number % 5 == 0 else Ending.COMPLETED)
         # It waited from the time at which it was due.
         await it.submit(queue="q", due_ms=it.wall.ms + 500)
         it.wall.ms += 503
@@ -205,17 +205,17 @@ async def test_how_a_queue_has_done_in_a_period(tmp_path: Path) -> None:
         assert found == QueueStats(
             queue="q",
             period="30m",
-            total=43,
+            total=27,
             pending=1,
             running=0,
-            completed=36,
-            failed=5,
-            throughput=1.2,
+            completed=21,
+            failed=4,
+            throughput=0.7,
             wait_ms=nearest_rank(waits),
             run_ms=nearest_rank(runs),
-            failures=5,
+            failures=4,
         )
-        assert (await it.control.stats(None, "1d", 86400)).completed == 37
+        assert (await it.control.stats(None, "1d", 86400)).completed == 22
         empty = await it.control.stats("none", "30m", 1800)
         assert (empty.total, empty.throughput, empty.wait_ms) == (0, 0.0, Percentiles())
 
@@ -267,13 +267,13 @@ async def test_of_too_many_that_ended_the_oldest_go_also_of_one_millisecond(
     """Of those that ended in the same millisecond either all were kept or none."""
     monkeypatch.setattr("poppo_ipc.daemon.tasks._control._PIECE", 3)
     async with bench(tmp_path, keep_count=4) as it:
-        for number in range(20):
+        for number in range(16):
             await it.submit(id=f"{number:02}")
-            it.wall.ms += number % 2 if number < 10 else 0
+            it.wall.ms += number % 2 if number < 8 else 0
             await it.run_one()
         await it.submit(id="pending")
-        assert await it.control.trim() == 16
-        assert await kept(it) == {"16", "17", "18", "19", "pending"}
+        assert await it.control.trim() == 12
+        assert await kept(it) == {"12", "13", "14", "15", "pending"}
         assert await it.control.trim() == 0
         await it.check()
 

@@ -270,7 +270,7 @@ pieces = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=14, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(attempts=st.lists(pieces, min_size=1, max_size=3), room=st.integers(1, 6), limit=st.sampled_from((20, 10_000)))
 async def test_every_reader_gets_all_of_it_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, attempts: list[list[tuple[Any, bytes, int]]], room: int, limit: int

@@ -123,7 +123,7 @@ async def test_submitted_and_cleared_in_one_commit_nothing_of_it_is_left(tmp_pat
 
 async def test_paused_and_resumed_in_one_commit_memory_has_what_the_disk_has(tmp_path: Path) -> None:
     async with bench(tmp_path) as it, trio.open_nursery() as nursery:
-        for number in range(20):
+        for number in range(8):
             last = bool(number % 2)
             results = Results(nursery)
             async with Gate(it.store) as gate:

@@ -126,14 +126,14 @@ class Comparison(RuleBasedStateMachine):
 
     @rule(milliseconds=st.integers(1, 5))
     def wait(self, milliseconds: int) -> None:
-        # What comes due in the same millisecond enters in the order of due time and number.
+        # What comes due in the same millisecond enters in the order in which it came to wait.
         for _ in range(milliseconds):
             self.model.now += 1
             self.schedule.next_due()
             coming = [task for task in self.model.tasks.values() if self.model.due[task.id] == self.model.now]
             for task in coming:
                 self.model.due[task.id] = self.model.now + 1
-            for task in sorted(coming, key=lambda task: task.number):
+            for task in sorted(coming, key=lambda task: task.token):
                 self.model.due[task.id] = self.model.now
                 self.model.refresh()
             self.schedule._wake(self.model.now)

@@ -201,6 +201,19 @@ def test_a_task_that_comes_back_takes_its_place_beside_what_is_left_of_it(taken_
     assert [schedule.pick(5), schedule.pick(5)] == [tasks[1], None]
 
 
+def test_a_task_that_comes_back_for_later_and_is_taken_out_takes_no_other_with_it() -> None:
+    schedule = Schedule()
+    fill(schedule, {"p": 2})
+    first = schedule.pick(0)
+    assert first is not None
+    first.due_ms = 5
+    schedule.add(first, 0)
+    assert schedule.next_due() == 5
+    assert schedule.remove(first.id) is first
+    assert picks(schedule, 1) == ["p"]
+    assert (schedule.pick(5), schedule.next_due(), len(schedule)) == (None, None, 0)
+
+
 def test_a_removed_project_leaves_nothing_behind() -> None:
     schedule = Schedule()
     schedule.set_weight("p", 3)

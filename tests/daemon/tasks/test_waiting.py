@@ -80,7 +80,7 @@ async def test_who_waits_does_not_spin(tmp_path: Path, monkeypatch: pytest.Monke
 async def test_called_away_at_any_moment_a_worker_has_the_job_or_nobody_has(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         taken = 0
-        for ticks in range(40):
+        for ticks in range(24):
             task_id = await it.submit()
             job: Job | None = None
             async with trio.open_nursery() as nursery:
