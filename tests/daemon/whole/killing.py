@@ -86,7 +86,8 @@ async def load(
 
 async def watch(client: Client, record: Record, *, task_status: trio.TaskStatus[None]) -> None:
     """Note every event, through all restarts."""
-    async with client.subscribe("**") as events:
+    # Room for all of them: how fast this process reads is not what is tested.
+    async with client.subscribe("**", buffer=1_000_000) as events:
         task_status.started()
         async for event in events:
             if isinstance(event, Gap):
