@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final
 
 import msgspec
 
 from poppo_ipc.daemon.workers._call import Result, failed
+from poppo_ipc.daemon.workers._output import pass_on
 from poppo_ipc.daemon.workers._platform import exit_text
+from poppo_ipc.daemon.workers._relay import Relay
 
 __all__ = ["run_command"]
 
@@ -51,12 +54,28 @@ def run_command(payload: bytes | msgspec.Raw, home: str | None, stopping: Callab
         return failed(f"No such working directory: {cwd}")
     if stopping():
         return failed("Stopped before it began")
+    with ExitStack() as stack:
+        return _run(command, cwd, _open_relay(stack))
+
+
+def _open_relay(stack: ExitStack) -> Relay | None:
+    """What keeps the order between the two streams; None where that cannot be had, and the worker's are used."""
+    try:
+        return stack.enter_context(Relay(pass_on))
+    except OSError:
+        return None
+
+
+def _run(command: _Command, cwd: str | None, relay: Relay | None) -> Result:
+    stdout, stderr = (None, None) if relay is None else relay.writers
     try:
         process = subprocess.Popen(
             command.argv,
             cwd=cwd,
             env=base_environment() | command.env,
             stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
         )
     except FileNotFoundError:
         return failed(f"Command not found: {command.argv[0]}")
@@ -66,6 +85,8 @@ def run_command(payload: bytes | msgspec.Raw, home: str | None, stopping: Callab
         return failed(f"The payload of a command is not valid: {error}")
     except OSError as error:
         return failed(f"Command cannot be executed: {command.argv[0]}: {error.strerror}")
+    if relay is not None:
+        relay.close_writers()
     process.communicate(None if command.stdin is None else command.stdin.encode("utf-8", "surrogatepass"))
     code = process.returncode
     result = msgspec.json.encode({"exitCode": code})

@@ -1,13 +1,15 @@
 """`sys.stdout` and `sys.stderr` of a worker: text that goes straight to the pipes, in order.
 
 What is exact: the order within each stream, whoever writes to it; and the order between the two for text that
-Python code writes to `sys.stdout` and `sys.stderr`. Between the two, what child processes and `os.write` print is in
-the order in which the daemon came to read it.
+Python code writes to `sys.stdout` and `sys.stderr`, and for commands where their relay tells it (see `_relay.py`).
+Between the two, what a function's child processes and `os.write` print is in the order in which the daemon came to
+read it.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
 from contextlib import suppress
@@ -15,7 +17,7 @@ from typing import Final
 
 from poppo_ipc.daemon.workers._platform import pipe_level
 
-__all__ = ["flush_all", "install"]
+__all__ = ["flush_all", "install", "pass_on"]
 
 #: Seconds that a writer waits for the daemon to have read the other stream. Then the order is lost, not the task.
 _TURN_SECONDS: Final = 1.0
@@ -39,12 +41,22 @@ class _Stream(io.TextIOWrapper):
         self._fd = fd
 
     def write(self, text: str) -> int:
+        self._take_turn()
+        return super().write(text)
+
+    def pass_on(self, data: bytes) -> None:
+        """Write bytes past the buffer, in turn."""
+        self._take_turn()
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def _take_turn(self) -> None:
         last = self._turns.last
         if last is not self:
             if last is not None:
                 last.settle()
             self._turns.last = self
-        return super().write(text)
 
     def settle(self) -> None:
         """Write all out and wait until the daemon has it, for 1 s at most."""
@@ -69,6 +81,12 @@ def install() -> None:
     turns = _Turns()
     _streams[:] = [_Stream(1, turns), _Stream(2, turns)]
     sys.stdout, sys.stderr = _streams
+
+
+def pass_on(number: int, data: bytes) -> None:
+    """Write what a command has written to its stdout (0) or stderr (1), in order."""
+    with suppress(OSError):  # the daemon is gone, and so is this process soon
+        _streams[number].pass_on(data)
 
 
 def flush_all() -> None:
