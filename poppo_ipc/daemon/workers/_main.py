@@ -1,4 +1,4 @@
-"""The main loop of a worker process: `python -m poppo_ipc.daemon.workers._main FD PARENT`.
+"""The main loop of a worker process, in the fork that its guardian makes (`_guardian`).
 
 Blocking, single-threaded, and light: the standard library and msgspec only, until a task's function imports more.
 """
@@ -165,10 +165,6 @@ def _identity() -> list[tuple[int, int] | None]:
     return found
 
 
-def main() -> None:
-    """Run this process as a worker."""
-    _Worker(int(sys.argv[1]), int(sys.argv[2])).run()
-
-
-if __name__ == "__main__":
-    main()
+def main(fd: int, guardian: int) -> None:
+    """Run this process as a worker: `fd` is its control socket, `guardian` the number of its parent."""
+    _Worker(fd, guardian).run()

@@ -1,4 +1,4 @@
-"""The calls that only Unix has, and what Linux has beyond Unix: groups, guardians, parents that die, orphans.
+"""The calls that only Unix has, and what Linux has beyond Unix: groups, parents that die, orphans, exits.
 
 Imported by worker processes too: nothing beyond the standard library at import.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -19,15 +18,13 @@ if TYPE_CHECKING:
     import psutil
 
 __all__ = [
-    "Guardian",
     "check_supported",
     "exit_text",
     "kill_group",
-    "kill_strays",
     "open_exit_handle",
     "pipe_level",
     "restore_signals",
-    "signal_tree",
+    "resume",
     "sweep_children",
     "tie_to_parent",
     "wait_exit",
@@ -39,9 +36,6 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 #: Seconds in which killed children must be gone. They die at once, but for one that the kernel holds in a call.
 _SWEEP_SECONDS: Final = 5.0
 _SWEEP_POLL: Final = 0.001
-
-#: Waits for a line or the end of its input: at the end, which only the daemon's death brings, it kills the group.
-_GUARDIAN_SCRIPT: Final = 'read -r line || kill -s KILL -- "-$1"'
 
 
 def check_supported() -> None:
@@ -154,52 +148,18 @@ def pipe_level(fd: int) -> int:
 
 
 def kill_group(leader: int) -> None:
-    """SIGKILL the whole group of `leader`, which must not be reaped yet: its number could be another's by then."""
+    """SIGKILL the whole group of `leader`, a child that is not reaped yet: its number could be another's by then."""
     if sys.platform == "win32":
         raise _unsupported()
     with suppress(ProcessLookupError, PermissionError):  # nothing but zombies: macOS calls that "not permitted"
         os.killpg(leader, signal.SIGKILL)
 
 
-def signal_tree(leader: int, *, kill: bool) -> list[psutil.Process]:
-    """SIGTERM, or SIGKILL, to the group of `leader` and to those of its descendants that have left the group.
-
-    `leader` must not be reaped yet. Returns the latter, for `kill_strays`. Looks at each process of the system: some
-    milliseconds.
-    """
+def resume(pid: int) -> None:
+    """Let a child that is not reaped yet go on, where somebody has stopped it."""
     if sys.platform == "win32":
         raise _unsupported()
-    import psutil
-
-    try:
-        strays = [child for child in psutil.Process(leader).children(recursive=True) if _group_of(child.pid) != leader]
-    except psutil.Error:
-        strays = []
-    number = signal.SIGKILL if kill else signal.SIGTERM
-    with suppress(ProcessLookupError, PermissionError):  # nothing but zombies: macOS calls that "not permitted"
-        os.killpg(leader, number)
-    for stray in strays:
-        with suppress(psutil.Error):  # gone, or it has become another user's
-            stray.send_signal(number)
-    return strays
-
-
-def kill_strays(strays: list[psutil.Process]) -> None:
-    """SIGKILL these, where they are still the same processes."""
-    import psutil
-
-    for stray in strays:
-        with suppress(psutil.Error):
-            stray.kill()
-
-
-def _group_of(pid: int) -> int:
-    if sys.platform == "win32":
-        raise _unsupported()
-    try:
-        return os.getpgid(pid)
-    except OSError:
-        return -1
+    os.kill(pid, signal.SIGCONT)
 
 
 def open_exit_handle(pid: int) -> int:
@@ -245,57 +205,3 @@ def exit_text(returncode: int) -> str:
         return f"killed by {signal.Signals(-returncode).name}"
     except ValueError:
         return f"killed by signal {-returncode}"
-
-
-class Guardian:
-    """Kills a worker's group when the daemon dies, however it dies.
-
-    A shell of some 100 KiB in a session of its own, which reads from a pipe that only the daemon holds. The worker
-    dies with the daemon by itself on Linux; its children do not, nor does the worker on other systems.
-    """
-
-    def __init__(self, group: int) -> None:
-        """Start it. Raises OSError."""
-        self._shell = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARDIAN_SCRIPT, "guardian", str(group)],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env={},
-            start_new_session=True,
-        )
-        try:
-            self._handle = open_exit_handle(self._shell.pid)
-        except OSError:
-            self.release()
-            self._shell.wait()
-            raise
-
-    @property
-    def pid(self) -> int:
-        """The shell's."""
-        return self._shell.pid
-
-    def release(self) -> None:
-        """Let it go without killing. To be done before the group's leader is reaped. Does nothing twice."""
-        stdin = self._shell.stdin
-        assert stdin is not None
-        if not stdin.closed:
-            with suppress(BrokenPipeError):  # somebody killed it
-                stdin.write(b"\n")
-            stdin.close()
-
-    async def reap(self) -> None:
-        """Wait for it to go, once released. Can be cancelled and repeated."""
-        if self._shell.returncode is None:
-            await wait_exit(self._shell.pid, self._handle)
-            self._shell.wait()
-        self.close()
-
-    def close(self) -> None:
-        """Give the descriptor of `reap` back, whether it came to its end or not."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1

@@ -158,7 +158,6 @@ class Worker:
             self.reason = f"cannot be started: {error.strerror}"
             return
         self._process = process
-        self._usage = Usage(process.pid)
         added = False
         try:
             async with trio.open_nursery() as nursery:
@@ -197,6 +196,7 @@ class Worker:
         if self._retiring:
             return False
         if isinstance(hello, messages.Hello):
+            self._usage = Usage(hello.pid)
             return True
         self.unbidden = True
         await process.kill()

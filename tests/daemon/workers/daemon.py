@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import trio
@@ -30,8 +31,16 @@ async def _main(then: str, count: int) -> None:
             print((await source.run("by_main", {"n": 5})).result, flush=True)
             await pool.drain(0.0)
             return
+        if then == "chain":
+            job = source.submit("fork_chain", {"path": os.environ["CHAIN"], "then": "hang"})
+            await source.said(job)
+            print(*(worker.pid for worker in pool.status().workers), flush=True)
+            await trio.sleep_forever()
+        if then == "forked" and os.fork() == 0:
+            print(os.getpid(), flush=True)
+            signal.pause()  # with all of the descriptors that the daemon has
         for _ in range(count):
-            job = source.submit("family", {"then": then})
+            job = source.submit("family", {"then": "stubborn" if then == "forked" else then})
             await source.said(job, "pids" if then == "return" else "ready")
             pids = await source.family(job)
             print(*pids, flush=True)

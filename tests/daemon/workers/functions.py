@@ -199,6 +199,50 @@ def daemonize() -> int:
     return pid
 
 
+def escape(then: str) -> None:
+    """Daemonize a process as the book says: forked twice, in a session of its own. Say its number, and go on so."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(writer, f"{os.getpid()}\n".encode())
+            time.sleep(1000)
+        os._exit(0)
+    os.wait()
+    pids = [os.read(reader, 16).decode().strip()]
+    if then == "nohup":
+        script = "nohup setsid sleep 1000 > /dev/null 2>&1 & echo $!"
+        done = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, text=True, check=True)
+        pids.append(done.stdout.strip())
+    print("pids", *pids, flush=True)
+    if then == "exit":
+        os._exit(3)
+    elif then == "segfault":
+        ctypes.string_at(0)
+    elif then == "nohup":
+        os.kill(os.getpid(), signal.SIGKILL)
+    hang()
+
+
+def fork_chain(path: str, then: str) -> None:
+    """Leave a process that forks, leaves the session and is gone, and so does its child, for 60 s. All of them hold a
+    named pipe open for writing."""
+    pipe = os.open(path, os.O_WRONLY)
+    end = time.monotonic() + 60.0
+    if os.fork() == 0:
+        while time.monotonic() < end:
+            if os.fork():
+                os._exit(0)
+            os.setsid()
+        os._exit(0)
+    os.close(pipe)
+    os.wait()
+    print("ready")
+    if then == "exit":
+        os._exit(3)
+    hang()
+
+
 def inherited() -> str:
     """The descriptors of a child from which nothing was kept on purpose."""
     return subprocess.run(

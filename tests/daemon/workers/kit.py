@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import select
+import sys
+import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any, Literal
 
 import psutil
@@ -54,6 +57,12 @@ class Source:
         self.outcomes[job.task_id] = outcome
         self.ended.append((job.task_id, worker_id))
         self._tell()
+
+    async def exchange_job(self, job: Job, worker_id: str, outcome: JobOutcome) -> Job | None:
+        await self.job_ended(job, worker_id, outcome)
+        if not self._receive.statistics().current_buffer_used:
+            return None
+        return await self.next_job(worker_id)
 
     def printed(self, job: Job, stream: str | None = None) -> str:
         pieces = self.output.get(job.task_id, [])
@@ -177,16 +186,31 @@ def alive(pids: Iterable[int]) -> list[int]:
     return found
 
 
-def wait_gone(pids: Iterable[int], seconds: float = 10.0) -> list[int]:
+def wait_gone(pids: Iterable[int], seconds: float = LIMIT) -> list[int]:
     """Those that still run after so many seconds at most: a killed process that is nobody's child takes a moment."""
     processes = []
     for pid in alive(pids):
-        try:
+        with suppress(psutil.NoSuchProcess):
             processes.append(psutil.Process(pid))
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(processes, timeout=seconds)
+    with ExitStack() as handles:
+        if sys.platform == "linux":
+            deadline = time.monotonic() + seconds
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    handle = os.pidfd_open(process.pid)
+                    handles.callback(os.close, handle)
+                    if process.is_running():
+                        select.select([handle], [], [], max(deadline - time.monotonic(), 0.0))
+        else:
+            psutil.wait_procs(processes, timeout=seconds)
     return alive(process.pid for process in processes)
+
+
+def guardian_of(worker: int) -> psutil.Process:
+    """The process between this worker and its daemon."""
+    found = psutil.Process(worker).parent()
+    assert found is not None
+    return found
 
 
 def open_descriptors() -> set[str]:

@@ -18,7 +18,7 @@ import trio.testing
 from poppo_ipc.daemon.workers import Ending, PoolOptions, WorkerPool, _platform
 from poppo_ipc.errors import DeclarationError
 
-from .kit import LIMIT, Events, Source, alive, registry, running, wait_gone
+from .kit import LIMIT, Events, Source, alive, registry, running
 
 pytestmark = pytest.mark.trio
 
@@ -51,15 +51,11 @@ async def test_a_worker_that_dies_in_a_job_is_told_apart_and_replaced(type: str,
         assert removed[2] in error
 
 
-async def test_the_group_of_a_crashed_worker_is_killed() -> None:
+async def test_what_a_crashed_worker_leaves_is_gone_before_its_job_may_run_again() -> None:
     async with running() as bench:
         job = bench.source.submit("family", {"then": "crash"})
         assert (await bench.source.outcome(job)).ending is Ending.CRASHED
-        shell, child, orphan, stray = await bench.source.family(job)
-        try:
-            assert wait_gone([shell, child, orphan]) == []
-        finally:
-            os.kill(stray, signal.SIGKILL)  # the one that nobody can find any more: it left the group
+        assert alive(await bench.source.family(job)) == []
 
 
 async def test_a_fork_that_holds_the_socket_cannot_hide_the_death() -> None:
@@ -70,8 +66,8 @@ async def test_a_fork_that_holds_the_socket_cannot_hide_the_death() -> None:
             Ending.CRASHED,
             "worker killed by SIGKILL in the middle of the task",
         )
-        for pid in (await bench.source.family(job)) if bench.source.printed(job) else []:
-            os.kill(pid, signal.SIGKILL)
+        if bench.source.printed(job):
+            assert alive(await bench.source.family(job)) == []
         assert (await bench.source.run("noop")).ending is Ending.COMPLETED
 
 
@@ -214,17 +210,17 @@ async def test_running_out_of_descriptors_at_any_step_is_survived(caplog: pytest
     assert 6 <= failures < 30
 
 
-async def test_a_worker_whose_guardian_cannot_be_started_is_not_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_cannot_be_watched_is_not_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
-    def guardian(group: int) -> _platform.Guardian:
-        made.append(group)
+    def open_handle(pid: int) -> int:
+        made.append(pid)
         if len(made) == 1:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return real(group)
+        return real(pid)
 
-    real = _platform.Guardian
-    monkeypatch.setattr(_platform, "Guardian", guardian)
+    real = _platform.open_exit_handle
+    monkeypatch.setattr(_platform, "open_exit_handle", open_handle)
     async with running() as bench:
         assert len(made) == 2
         assert alive(made) == made[1:]

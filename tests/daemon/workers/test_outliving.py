@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from poppo_ipc.daemon.workers._platform import Guardian
-
-from .kit import alive, wait_gone
+from .kit import LIMIT, alive, guardian_of, wait_gone
 
 _HERE = Path(__file__).parent
 _COMMAND = [sys.executable, str(_HERE / "daemon.py")]
@@ -24,69 +25,86 @@ def _command(then: str, count: int) -> list[str]:
     return [*_COMMAND, then, str(count), path]
 
 
+@contextmanager
+def _daemon(then: str, count: int) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(_command(then, count), stdout=subprocess.PIPE, text=True) as daemon:
+        try:
+            yield daemon
+        finally:
+            daemon.kill()
+
+
+def _numbers(daemon: subprocess.Popen[str]) -> list[int]:
+    """The next line that it prints."""
+    assert daemon.stdout is not None
+    return [int(word) for word in daemon.stdout.readline().split()]
+
+
 @pytest.mark.parametrize("then", ["stubborn", "free"])
 def test_a_killed_daemon_takes_everything_with_it(then: str) -> None:
-    """`free`: the worker does not die with its parent, so that the guardian alone is put to the test."""
-    with subprocess.Popen(_command(then, 2), stdout=subprocess.PIPE, text=True) as daemon:
-        assert daemon.stdout is not None
-        families = [[int(word) for word in daemon.stdout.readline().split()] for _ in range(2)]
-        workers = [int(word) for word in daemon.stdout.readline().split()]
-        guardians = [child.pid for child in psutil.Process(daemon.pid).children() if child.pid not in workers]
-        strays = [family.pop() for family in families]
-        group = [pid for family in families for pid in family]
-        assert (len(group), len(workers), len(guardians)) == (6, 2, 2)
-        everybody = [*group, *workers, *guardians]
+    """Children, orphans, and those in sessions of their own. `free`: the worker does not die with its parent."""
+    with _daemon(then, 2) as daemon:
+        families = [_numbers(daemon), _numbers(daemon)]
+        workers = _numbers(daemon)
+        guardians = [child.pid for child in psutil.Process(daemon.pid).children()]
+        assert (*map(len, families), len(workers), len(guardians)) == (4, 4, 2, 2)
+        assert {guardian_of(worker).pid for worker in workers} == set(guardians)
+        everybody = [*families[0], *families[1], *workers, *guardians]
+        assert alive(everybody) == everybody
+        daemon.kill()
+        daemon.wait()
+        assert wait_gone(everybody) == []
+
+
+def test_a_fork_of_the_daemon_that_lives_on_does_not_hide_its_death() -> None:
+    """It holds all that the daemon held, so that no stream comes to its end."""
+    with _daemon("forked", 1) as daemon:
+        (fork,) = _numbers(daemon)
         try:
-            assert alive(everybody) == everybody
+            everybody = [*_numbers(daemon), *_numbers(daemon)]
+            assert len(everybody) == 5
             daemon.kill()
             daemon.wait()
             assert wait_gone(everybody) == []
+            assert alive([fork]) == [fork]
         finally:
-            # Those that left the group for a session of their own: beyond the guardian's reach.
-            for pid in alive(strays):
-                os.kill(pid, signal.SIGKILL)
+            os.kill(fork, signal.SIGKILL)
 
 
-def test_a_worker_dies_with_its_daemon_without_a_guardian() -> None:
-    with subprocess.Popen(_command("stubborn", 1), stdout=subprocess.PIPE, text=True) as daemon:
-        assert daemon.stdout is not None
-        family = [int(word) for word in daemon.stdout.readline().split()]
-        (worker,) = [int(word) for word in daemon.stdout.readline().split()]
-        (guardian,) = [child for child in psutil.Process(daemon.pid).children() if child.pid != worker]
-        try:
-            guardian.kill()
+def test_a_chain_of_forks_does_not_outrun_the_death_of_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = tmp_path / "chain"
+    os.mkfifo(fifo)
+    held = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    monkeypatch.setenv("CHAIN", str(fifo))
+    try:
+        with _daemon("chain", 1) as daemon:
+            everybody = [*_numbers(daemon), daemon.pid]
+            assert len(everybody) == 2
+            assert select.select([held], [], [], 0)[0] == [], "the chain has ended by itself"
             daemon.kill()
             daemon.wait()
-            assert wait_gone([worker, guardian.pid]) == []
+            assert select.select([held], [], [], LIMIT)[0] == [held]
+            assert os.read(held, 1) == b""
+            assert wait_gone(everybody) == []
+    finally:
+        os.close(held)
+
+
+def test_a_worker_dies_with_its_guardian() -> None:
+    with _daemon("stubborn", 1) as daemon:
+        family = _numbers(daemon)
+        (worker,) = _numbers(daemon)
+        guardian = guardian_of(worker)
+        try:
+            # Stopped, the daemon does nothing about it.
+            os.kill(daemon.pid, signal.SIGSTOP)
+            guardian.kill()
+            assert wait_gone([worker]) == []
         finally:
             for pid in alive(family):
-                os.kill(pid, signal.SIGKILL)
-
-
-def test_a_guardian_that_is_released_kills_nobody() -> None:
-    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as leader:
-        guardian = Guardian(leader.pid)
-        shell = psutil.Process(guardian.pid)
-        assert os.getsid(guardian.pid) == guardian.pid
-        guardian.release()
-        guardian.release()
-        assert shell.wait(10) == 0
-        guardian.close()
-        assert alive([leader.pid]) == [leader.pid]
-        guardian._shell.wait()
-        leader.kill()
-
-
-def test_a_guardian_that_loses_its_daemon_kills_the_group() -> None:
-    """The counterpart: the end of its input, without a word, is the daemon's death."""
-    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as leader:
-        guardian = Guardian(leader.pid)
-        stdin = guardian._shell.stdin
-        assert stdin is not None
-        stdin.close()
-        assert leader.wait(10) == -signal.SIGKILL
-        assert guardian._shell.wait(10) == 0
-        guardian.close()
+                os.kill(pid, signal.SIGKILL)  # nobody could: the one case in which a task's processes stay
 
 
 def test_a_function_of_the_main_file_is_found_there() -> None:
