@@ -117,11 +117,14 @@ class Call:
             self.items.append(data)
             self.wake()
 
-    def timed_out(self, sent: bool) -> CallTimeout:
-        """The error for its time being over; `sent` is whether a server may have it."""
+    def timed_out(self, sent: bool, held: bool = False) -> CallTimeout:
+        """The error for its time being over: `sent` where a server may have it, `held` where its turn never came."""
         name, limit = f"{self.command!r}", f"{self.timeout:g} s" if self.timeout is not None else "its time"
         if sent:
             return CallTimeout(f"{name} was not answered within {limit}; it may have done part of its work")
+        if held:
+            text = f"{name} was not sent: the calls before it in its pipeline were not answered within {limit}"
+            return CallTimeout(text, {"sent": False})
         return CallTimeout(f"{name} was not sent: there was no connection within {limit}", {"sent": False})
 
     def value(self) -> Any:

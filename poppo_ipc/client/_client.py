@@ -23,6 +23,7 @@ from poppo_ipc.client._options import DEFAULT, Default, Options
 from poppo_ipc.client._pipeline import Pipeline
 from poppo_ipc.client._streams import EventStream, ItemStream, StateStream
 from poppo_ipc.client._typed import build_call, result_reader
+from poppo_ipc.client._window import WINDOW
 from poppo_ipc.errors import CallTimeout, ConnectFailed, ConnectionClosed, ConnectionLost, PoppoError
 from poppo_ipc.transport import OWN_AND_ROOT, Address
 from poppo_ipc.transport import connect as connect_stream
@@ -49,6 +50,7 @@ class Client(Known, Groups):
         self._options = options
         self._engine = Engine(options, anyio.current_time)
         self._engine.rearm = self._rearm
+        self._event = type(anyio.Event())  # of this event loop: `anyio.Event()` looks it up anew each time
         self._alarm = anyio.Event()
         self._first = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -152,10 +154,11 @@ class Client(Known, Groups):
         """
         engine = self._engine
         read = None if result is None and type(command) is str else result_reader(command, result)
+        now = anyio.current_time()
         call = build_call(
             engine,
             self._options,
-            anyio.current_time(),
+            now,
             command,
             args,
             named,
@@ -163,9 +166,9 @@ class Client(Known, Groups):
             idempotent=idempotent,
             key=idempotency_key,
         )
-        answered = anyio.Event()
+        answered = self._event()
         call.wake = answered.set
-        engine.submit(call)
+        engine.submit(call, now=now)
         try:
             await answered.wait()
         finally:
@@ -236,13 +239,19 @@ class Client(Known, Groups):
         limit = self._options.event_buffer if buffer is None else buffer
         return EventStream(self._engine, patterns, since, limit, seconds)
 
-    def pipeline(self) -> Pipeline:
-        """Many calls in one write: `async with client.pipeline() as p: a = p.call("x"); b = p.call("y")`.
+    def pipeline(self, *, window: int = WINDOW) -> Pipeline:
+        """Many calls in few writes: `async with client.pipeline() as p: a = p.call("x"); b = p.call("y")`.
 
         They go out at the end of the block, which waits for all answers; then `a.result()` gives its result or raises
         its error. Nothing is sent where the block raises.
+
+        At the most `window` of them, by default 64, are open at a time; the next ones follow as answers come. A
+        server refuses with `Busy` what is over its bound of commands that run at once for one client, which is 64
+        where nobody changed it.
+
+        When cancelled, what is open is cancelled at the server, without waiting, and the rest is never sent.
         """
-        return Pipeline(self._engine, self._options)
+        return Pipeline(self._engine, self._options, window)
 
     async def ping(self, timeout: float | Default | None = DEFAULT) -> float:
         """Seconds that a sign of life takes there and back.

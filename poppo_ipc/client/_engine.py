@@ -10,23 +10,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from poppo_ipc.client._call import Call, Exposure, fresh
 from poppo_ipc.client._handshake import wire_error
 from poppo_ipc.client._options import Options
 from poppo_ipc.client._outbox import Outbox
-from poppo_ipc.client._resend import Asked, Verdict, decide
+from poppo_ipc.client._outcome import refusal
 from poppo_ipc.client._session import Session
 from poppo_ipc.client._subscriptions import Subscription, SubscriptionBook
-from poppo_ipc.errors import (
-    ConnectionClosed,
-    ConnectionLost,
-    LocalProtocolError,
-    OutcomeUnknown,
-    PoppoError,
-    ProtocolError,
-)
+from poppo_ipc.errors import ConnectionLost, LocalProtocolError, PoppoError, ProtocolError
 from poppo_ipc.protocol import (
     ClientConnection,
     ErrorMessage,
@@ -40,9 +33,11 @@ from poppo_ipc.protocol import (
     State,
 )
 
-__all__ = ["Engine"]
+__all__ = ["CROWD", "Engine"]
 
-_NO_SESSION = Session()
+CROWD: Final = 8
+"""Open calls from which on a call is not sent at once but together with those that follow it in the same moment."""
+
 _AGAIN = frozenset({"SHUTTING_DOWN", "CANCELLED"})  # a subscription refused so is made again in the next session
 
 
@@ -60,6 +55,7 @@ class Engine:
     """The state of a client.
 
     `now` gives the seconds of the clock that deadlines are told by. `flush` is called when frames wait to be sent,
+    `flush_soon` in its place when many calls are open, so that more are likely to follow at once and go out together;
     `rearm` when a deadline is nearer than the one that was given by `next_alarm`.
     """
 
@@ -67,19 +63,21 @@ class Engine:
         self.session: Session | None = None
         self.error: Exception | None = None  # why there will be no session any more
         self.flush: Callable[[], None] = _nothing
+        self.flush_soon: Callable[[], None] = _nothing
         self.rearm: Callable[[], None] = _nothing
         self.book = SubscriptionBook()
         self.answered = False  # a call of the user was answered in this session
+        self.now = now
+        self.alarm = math.inf  # no call is due before it: the nearest, or what was the nearest before it ended
         self._options = options
-        self._now = now
         self._connection: ClientConnection | None = None
         self._outbox = Outbox()
         self._pending: dict[str, Call] = {}  # sent in the present session
+        self._held: dict[Call, None] = {}  # not submitted yet
         self._waiting: dict[Call, None] = {}  # for the next one, which decides on those that were sent in an old one
         self._pings: dict[str, Call] = {}
         self._count = 0
         self._key_prefix = os.urandom(12).hex()
-        self._alarm = math.inf
         self._parting: ErrorMessage | None = None
 
     @property
@@ -94,27 +92,38 @@ class Engine:
         self._count += 1
         return f"{self._key_prefix}-{self._count}"
 
-    def submit(self, call: Call, *, flush: bool = True) -> None:
-        """Send the call, now or in the next session.
+    def submit(self, call: Call, *, flush: bool = True, now: float | None = None) -> None:
+        """Hand the call over, now or in the next session. `now` is the time, where the caller has just looked at it.
 
         Raises what `ClientConnection.command` raises where it cannot be sent as it is, and the reason where there is
         no session any more. Nothing is left behind then.
         """
+        if self._held:
+            self._held.pop(call, None)
         if self.error is not None:
             raise fresh(self.error)
         if self._sending:
-            self._send(call)
+            self._send(call, now)
             if flush:
-                self.flush()
+                (self.flush if len(self._pending) < CROWD else self.flush_soon)()
         else:
             self._waiting[call] = None
-        if call.due < self._alarm:
-            self._alarm = call.due
+        self._watch(call)
+
+    def hold(self, call: Call) -> None:
+        """Keep the time of a call that its owner will `submit` later, as a pipeline does when its window is full."""
+        self._held[call] = None
+        self._watch(call)
+
+    def _watch(self, call: Call) -> None:
+        if call.due < self.alarm:
+            self.alarm = call.due
             self.rearm()
 
     def abandon(self, call: Call) -> None:
         """Nobody waits for the call any more: take it back, or cancel it at the server. Idempotent; never waits."""
         call.done = True
+        self._held.pop(call, None)
         self._waiting.pop(call, None)
         if self._pending.get(call.id) is not call:
             return
@@ -158,7 +167,7 @@ class Engine:
         """Nobody waits for this pong any more."""
         self._pings.pop(call.id, None)
 
-    def _send(self, call: Call) -> None:
+    def _send(self, call: Call, now: float | None = None) -> None:
         session, connection = self.session, self._connection
         assert session is not None
         assert connection is not None
@@ -167,7 +176,7 @@ class Engine:
         timeout_ms = None
         call.due = call.deadline
         if session.has_deadline and call.deadline < math.inf:
-            timeout_ms = max(1, math.ceil((call.deadline - self._now()) * 1000))
+            timeout_ms = max(1, math.ceil((call.deadline - (self.now() if now is None else now)) * 1000))
             call.due += self._options.timeout_grace
         frame = connection.command(
             message_id,
@@ -238,7 +247,7 @@ class Engine:
             if type(message) is Response:
                 call = self._pending.pop(message.id, None)
                 if call is not None:
-                    self.answered = self.answered or not call.internal
+                    self.answered |= not call.internal
                     call.resolve(message.result)
             elif type(message) is Event:
                 self.book.deliver(message)
@@ -308,7 +317,8 @@ class Engine:
         # What broke the rules of the wire (an answer over the bound, it may be) would come again for the same question.
         spoilt = isinstance(error, ProtocolError)
         self._connection = self.session = None
-        self._pending, self._outbox, self.flush = {}, Outbox(), _nothing
+        self._pending, self._outbox = {}, Outbox()
+        self.flush = self.flush_soon = _nothing
         self.book.lost()
         pings, self._pings = self._pings, {}
         for ping in pings.values():
@@ -327,6 +337,7 @@ class Engine:
             if self._judge(call, session if follows else None, error):
                 self._waiting[call] = None
         self._waiting.update(later)
+        self.next_alarm()  # with no session there is no grace either: it may be nearer now
         self.rearm()
         if not another:
             self.finish(error)
@@ -343,6 +354,7 @@ class Engine:
 
     def cancel_all(self) -> None:
         """Cancel at the server what still runs. Who waits for it is told by `finish` or `end`."""
+        self.flush()  # what is only put off goes out first: it is cancelled too, where it was meant to be sent
         for call in self._pending.values():
             if self._connection is not None and call.handed and not call.internal:
                 frame = self._connection.cancel(call.id)
@@ -359,38 +371,29 @@ class Engine:
 
     def _judge(self, call: Call, new: Session | None, error: PoppoError | None = None) -> bool:
         """Whether the call goes out again in `new`; ends it where it does not."""
-        exposed, old, away = call.exposed, new or _NO_SESSION, 0.0
-        if exposed is not None:
-            old, away = exposed.session, self._now() - exposed.heard
-        asked = Asked(exposed is not None, call.idempotent, call.key is not None, call.item_count > 0)
-        verdict = decide(asked, old, new, away)
-        if verdict is Verdict.RESEND:
-            return True
-        reason = error or self.error or ConnectionLost("The connection was lost and the daemon is another one since")
-        if verdict is Verdict.NOT_SENT or isinstance(reason, ConnectionClosed):
-            call.fail(fresh(reason))
-            return False
-        failure = OutcomeUnknown(
-            f"{call.command!r} was sent and may have run, but the connection was lost before its answer came: "
-            f"look at what it would have changed before asking again ({reason})"
-        )
-        failure.__cause__ = reason
-        call.fail(failure)
-        return False
+        failure = refusal(call, new, error or self.error, self.now())
+        if failure is not None:
+            call.fail(failure)
+        return failure is None
 
     # -- time -----------------------------------------------------------------------------------------------------
 
     def next_alarm(self) -> float:
         """When `expire` has to be called next, by the engine's clock; infinity for never."""
-        dues = [call.due for calls in (self._pending.values(), self._waiting) for call in calls]
-        self._alarm = min(dues, default=math.inf)
-        return self._alarm
+        dues = [call.due for calls in (self._pending.values(), self._waiting, self._held) for call in calls]
+        self.alarm = min(dues, default=math.inf)
+        return self.alarm
 
     def expire(self) -> None:
         """End the calls whose time is over, and cancel them at the server."""
-        now = self._now()
-        for call in [call for call in (*self._pending.values(), *self._waiting) if call.due <= now]:
-            sent = call.handed or call.exposed is not None
+        now = self.now()
+        if now < self.alarm:
+            return
+        for call in [call for call in (*self._pending.values(), *self._waiting, *self._held) if call.due <= now]:
+            if call.done:  # what ended one of the others has ended this one too
+                continue
+            sent, held = call.handed or call.exposed is not None, call in self._held
             self.abandon(call)
             call.done = False
-            call.fail(call.timed_out(sent))
+            call.fail(call.timed_out(sent, held))
+        self.next_alarm()

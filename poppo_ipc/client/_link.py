@@ -28,7 +28,7 @@ class Link:
     """Moves the bytes of one session between a stream and the engine. The owner closes the stream.
 
     All tasks of a link live inside `run`. A write is tried at once where none is under way, so that a call costs no
-    change of tasks; what the system does not take goes to the writer.
+    change of tasks; what the system does not take goes to the writer, and so do the calls of many tasks at once.
     """
 
     def __init__(self, stream: Stream, engine: Engine, options: Options, token: str | None) -> None:
@@ -38,7 +38,8 @@ class Link:
         self._connection = ClientConnection(frame_bytes=options.frame_bytes)
         self._handshake = Handshake(self._connection, options, token, stream.peer.pid)
         self._outbox = Outbox()
-        self._writing = False
+        self._writing = False  # the system takes no more just now, and the writer waits until it does
+        self._soon = False  # the writer has been woken, and its turn has not come yet
         self._write = anyio.Event()
         self._idle = anyio.Event()
         self._error: PoppoError | None = None
@@ -87,6 +88,7 @@ class Link:
                 if session.has_ping:
                     tasks.start_soon(self._beat)
                 self._engine.flush = self.flush
+                self._engine.flush_soon = self.flush_soon
                 self._engine.begin(self._connection, session, self._outbox)
                 begun()
                 self._take(self._handshake.rest)
@@ -111,17 +113,20 @@ class Link:
     # -- reading ------------------------------------------------------------------------------------------------
 
     async def _read_on(self) -> None:
+        stream = self._stream
         while self._error is None:
             try:
-                data = await self._stream.receive(_READ_BYTES)
-            except EndOfStream:
-                lost = self._connection.receive_eof() or ConnectionLost("The server closed the connection")
-                self.fail(lost)
+                # As a rule there is nothing yet when this comes round, so it waits first: that is also the checkpoint.
+                await stream.wait_readable()
+                data = stream.receive_nowait(_READ_BYTES)
             except (BrokenResourceError, ClosedResourceError) as exc:
                 self._broken(exc)
-            else:
+                return
+            if data:
                 self._heartbeat.alive(anyio.current_time())
                 self._take(self._connection.receive_data(data))
+            elif data is not None:
+                self.fail(self._connection.receive_eof() or ConnectionLost("The server closed the connection"))
 
     def _take(self, received: list[Received]) -> None:
         error = self._engine.receive(received)
@@ -152,19 +157,30 @@ class Link:
         except (BrokenResourceError, ClosedResourceError) as exc:
             self._broken(exc)
 
+    def flush_soon(self) -> None:
+        """Have the writer hand over what is queued by its next turn: one write for the calls of many tasks."""
+        if not self._writing and not self._soon and self._error is None:
+            self._soon = True
+            self._write.set()
+
     async def _write_on(self) -> None:
         while True:
             await self._write.wait()
             self._write = anyio.Event()
-            while self._outbox:
-                await self._write_once()
+            self._soon, self._writing = False, True
+            await self._write_out()
             self._writing = False
             self._idle.set()
 
-    async def _write_once(self) -> None:
+    async def _write_out(self) -> None:
+        outbox, stream = self._outbox, self._stream
         try:
-            await self._stream.wait_writable()
-            self._outbox.sent(self._stream.send_nowait(self._outbox.chunk()))
+            while outbox:
+                chunk = outbox.chunk()
+                sent = stream.send_nowait(chunk)
+                outbox.sent(sent)
+                if sent < len(chunk):
+                    await stream.wait_writable()
         except (BrokenResourceError, ClosedResourceError) as exc:
             self._broken(exc)
             await anyio.sleep(math.inf)  # the scope of the link is cancelled: this ends here

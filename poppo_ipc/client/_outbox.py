@@ -65,6 +65,11 @@ class Outbox:
     def sent(self, count: int) -> None:
         """`count` bytes of the last chunk were handed over."""
         entries = self._entries
+        if len(entries) == 1 and not self._offset and count == len(entries[0][0]):  # a lone call, as a rule
+            call = entries.popleft()[1]
+            if call is not None:
+                call.handed = True
+            return
         while count > 0:
             frame, call = entries[0]
             if call is not None:

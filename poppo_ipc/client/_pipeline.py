@@ -1,4 +1,4 @@
-"""Many calls, one write, no task for each."""
+"""Many calls in few writes, with no task for each."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from poppo_ipc.client._call import Call, PipelinedCall
 from poppo_ipc.client._engine import Engine
 from poppo_ipc.client._options import DEFAULT, Default, Options
 from poppo_ipc.client._typed import build_call, result_reader
+from poppo_ipc.client._window import Window
 
 if TYPE_CHECKING:
     from poppo_ipc.commands import CommandSpec
@@ -22,12 +23,13 @@ __all__ = ["Pipeline"]
 class Pipeline:
     """Collects calls, sends them at the end of its block and waits for all answers."""
 
-    def __init__(self, engine: Engine, options: Options) -> None:
+    def __init__(self, engine: Engine, options: Options, window: int) -> None:
+        if window < 1:
+            raise ValueError(f"window has to be at least 1, not {window}")
         self._engine = engine
         self._options = options
+        self._size = window
         self._calls: list[Call] = []
-        self._open = 0
-        self._done = anyio.Event()
 
     def call(
         self,
@@ -53,14 +55,9 @@ class Pipeline:
             idempotent=idempotent,
             key=idempotency_key,
         )
-        call.wake = self._one_done
         self._calls.append(call)
-        return PipelinedCall(call, result_reader(command, result))
-
-    def _one_done(self) -> None:
-        self._open -= 1
-        if not self._open:
-            self._done.set()
+        read = None if result is None and type(command) is str else result_reader(command, result)
+        return PipelinedCall(call, read)
 
     async def __aenter__(self) -> Self:
         await checkpoint()
@@ -71,16 +68,10 @@ class Pipeline:
     ) -> None:
         if kind is not None or not self._calls:
             return
-        self._open = len(self._calls)
+        over = anyio.Event()
+        window = Window(self._engine, self._calls, self._size, over.set)
         try:
-            for call in self._calls:
-                try:
-                    self._engine.submit(call, flush=False)
-                except Exception as error:  # what one call's args cannot do is that call's error
-                    call.fail(error)
-            self._engine.flush()
-            await self._done.wait()
+            window.start()
+            await over.wait()
         finally:
-            for call in self._calls:
-                if not call.done:
-                    self._engine.abandon(call)
+            window.abandon()

@@ -28,6 +28,7 @@ from poppo_ipc.client._sync_pipeline import Alone, SyncPipeline
 from poppo_ipc.client._sync_streams import SyncEvents, SyncItems
 from poppo_ipc.client._token import token_from_environment
 from poppo_ipc.client._typed import build_call, result_reader
+from poppo_ipc.client._window import WINDOW
 from poppo_ipc.errors import (
     CallTimeout,
     ConnectFailed,
@@ -70,7 +71,7 @@ class SyncClient(Known, SyncGroups):
         self._address = Address.default() if address is None else Address.parse(address)
         self._token = token_from_environment() if isinstance(token, Default) else token
         self._engine = Engine(self._options, time.monotonic)
-        self._lock = _thread.allocate_lock()
+        self._guard = Alone(_thread.allocate_lock())
         self._link: SyncLink | None = None
         self._delays: Iterator[float] | None = None
         self._next_try = -math.inf
@@ -147,9 +148,9 @@ class SyncClient(Known, SyncGroups):
         **named: Any,
     ) -> Any:
         """Ask the server to run a command, and wait for the answer. Arguments and errors as in `Client.call`."""
-        read = result_reader(command, result)
+        read = None if result is None and type(command) is str else result_reader(command, result)
         call = self._build(command, args, named, timeout=timeout, idempotent=idempotent, key=idempotency_key)
-        with self._alone():
+        with self._guard:
             try:
                 self._submit(call)
                 self._run_until(lambda: call.done)
@@ -216,12 +217,12 @@ class SyncClient(Known, SyncGroups):
         events._begin()
         return events
 
-    def pipeline(self) -> SyncPipeline:
-        """Many calls in one write: `with client.pipeline() as p: a = p.call("x"); b = p.call("y")`, then `a.result()`.
+    def pipeline(self, *, window: int = WINDOW) -> SyncPipeline:
+        """Many calls in few writes: `with client.pipeline() as p: a = p.call("x"); b = p.call("y")`, then `a.result()`.
 
         As `Client.pipeline`.
         """
-        return SyncPipeline(self)
+        return SyncPipeline(self, window)
 
     def ping(self, timeout: float | Default | None = DEFAULT) -> float:
         """Seconds that a sign of life takes there and back. Raises as `Client.ping`."""
@@ -277,7 +278,7 @@ class SyncClient(Known, SyncGroups):
         return build_call(self._engine, self._options, time.monotonic(), command, args, named, **options)
 
     def _alone(self) -> Alone:
-        return Alone(self._lock)
+        return self._guard
 
     def _submit(self, call: Call) -> None:
         self._look()
@@ -285,25 +286,30 @@ class SyncClient(Known, SyncGroups):
 
     def _look(self) -> None:
         """Take in what came since the last look, the end of the connection above all, before anything is sent."""
-        self._ensure_started()
-        if self._link is not None:
-            self._link.step(0.0)
-            self._tend(self._link)
+        if self._last_session is None or self._engine.error is not None:
+            self._ensure_started()
+        link = self._link
+        if link is not None:
+            link.look()
+            if link.error is not None:
+                self._tend(link)
 
     def _run_until(self, ready: Callable[[], bool], until: float = math.inf) -> None:
         """Move bytes and time until `ready`, or `until` by `time.monotonic`, or until there is nothing to wait for."""
+        engine = self._engine
         while not ready():
             now = time.monotonic()
-            wait = min(until, self._engine.next_alarm()) - now
-            if now >= until or (self._engine.error is not None):
+            if now >= until or engine.error is not None:
                 return
+            alarm = min(until, engine.alarm)
             link = self._link
             if link is None:
-                self._try_again(now + wait)
+                self._try_again(alarm)
             else:
-                link.step(wait)
-                self._tend(link)
-            self._engine.expire()
+                link.step(alarm - now)
+                if link.error is not None:
+                    self._tend(link)
+            engine.expire()
 
     def _tend(self, link: SyncLink) -> None:
         """Deal with the end of the link, where it has come."""

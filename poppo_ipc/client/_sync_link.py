@@ -6,6 +6,7 @@ import math
 import select
 import socket
 import time
+from typing import Any
 
 from poppo_ipc.client._call import Call
 from poppo_ipc.client._engine import Engine
@@ -37,7 +38,10 @@ class SyncLink:
         self._outbox = Outbox()
         self._heartbeat = Heartbeat(options.ping_seconds, time.monotonic())
         self._session: Session | None = None
+        self._pings = False
         self._began = 0.0
+        self._unbroken = _Unbroken(self)
+        self._poll = _Poll(sock)
 
     @property
     def heard(self) -> float:
@@ -69,6 +73,7 @@ class SyncLink:
             if data == b"":
                 raise handshake.eof()
         self._session = handshake.session
+        self._pings = self._session.has_ping
         return handshake.session
 
     def begin(self) -> None:
@@ -77,25 +82,31 @@ class SyncLink:
         self._began = time.monotonic()
         self._heartbeat.alive(self._began)
         self._engine.flush = self.flush
-        with _Unbroken(self):
+        with self._unbroken:
             self._engine.begin(self._connection, self._session, self._outbox)
             self._take(self._handshake.rest)
         self.flush()
 
+    def look(self) -> None:
+        """Deal with what has come, without waiting. `error` says if that was the end."""
+        if self._poll.wait(False, 0.0):
+            self._read()
+
     def step(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for the server, and deal with what came. `error` says if that was the end."""
-        silence = self._heartbeat.due - time.monotonic()
-        pings = self._session is not None and self._session.has_ping
-        if self._wait(min(timeout, silence) if pings else timeout):
+        if self._pings:
+            timeout = min(timeout, self._heartbeat.due - time.monotonic())
+        if self._wait(timeout):
             self._read()
-        if pings:
+        if self._pings:
             self._beat()
-        self.flush()
+        if self._outbox:
+            self.flush()
 
     def flush(self) -> None:
         """Hand over what the system takes at once."""
         if self.error is None and self._outbox:
-            with _Unbroken(self):
+            with self._unbroken:
                 try:
                     self._send()
                 except OSError as exc:
@@ -124,8 +135,7 @@ class SyncLink:
 
     def _wait(self, timeout: float) -> bool:
         """Wait until something can be read, or written where something waits for that; False after `timeout`."""
-        bounded = None if timeout == math.inf else max(0.0, timeout)
-        return _select(self._sock, bool(self._outbox), bounded)
+        return self._poll.wait(bool(self._outbox), None if timeout == math.inf else max(0.0, timeout))
 
     def _receive(self) -> bytes | None:
         try:
@@ -144,15 +154,17 @@ class SyncLink:
             outbox.sent(sent)
 
     def _read(self) -> None:
-        with _Unbroken(self):
+        with self._unbroken:
             try:
-                data = self._receive()
+                data = self._sock.recv(_READ_BYTES)
+            except BlockingIOError:
+                return
             except OSError as exc:
                 self._broken(exc)
                 return
             if data == b"":
                 self.fail(self._connection.receive_eof() or ConnectionLost("The server closed the connection"))
-            elif data is not None:
+            else:
                 self._heartbeat.alive(time.monotonic())
                 self._take(self._connection.receive_data(data))
 
@@ -163,6 +175,8 @@ class SyncLink:
 
     def _beat(self) -> None:
         now = time.monotonic()
+        if now < self._heartbeat.due:
+            return
         match self._heartbeat.beat(now):
             case Beat.PING:
                 self._engine.ping(Call("ping", None))
@@ -193,10 +207,24 @@ class _Unbroken:
             self._link.fail(ConnectionLost("The program was interrupted while it dealt with the server's bytes"))
 
 
-def _select(sock: socket.socket, writing: bool, timeout: float | None) -> bool:
-    """Wait for the socket; with `poll` where the system has it, since `select` has a bound on the descriptor."""
-    if not hasattr(select, "poll"):
-        return any(select.select([sock.fileno()], [sock.fileno()] if writing else [], [], timeout))
-    poll = select.poll()
-    poll.register(sock, select.POLLIN | (select.POLLOUT if writing else 0))
-    return bool(poll.poll(None if timeout is None else timeout * 1000))
+class _Poll:
+    """Waits for one socket; with `poll` where the system has it, since `select` has a bound on the descriptor."""
+
+    __slots__ = ("_poll", "_sock", "_writing")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._writing = False
+        self._poll: Any = None
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(sock, select.POLLIN)
+
+    def wait(self, writing: bool, timeout: float | None) -> bool:
+        """Wait up to `timeout` seconds until something can be read, or written where `writing`."""
+        if self._poll is None:
+            return any(select.select([self._sock], [self._sock] if writing else [], [], timeout))
+        if writing is not self._writing:
+            self._poll.modify(self._sock, select.POLLIN | (select.POLLOUT if writing else 0))
+            self._writing = writing
+        return bool(self._poll.poll(None if timeout is None else timeout * 1000))

@@ -1,4 +1,4 @@
-"""Many calls, one write, without an event loop; and the guard that keeps a second thread out."""
+"""Many calls in few writes, without an event loop; and the guard that keeps a second thread out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from poppo_ipc.client._call import Call, PipelinedCall
 from poppo_ipc.client._options import DEFAULT, Default
 from poppo_ipc.client._typed import result_reader
+from poppo_ipc.client._window import Window
 from poppo_ipc.errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -38,8 +39,11 @@ class Alone:
 class SyncPipeline:
     """Collects calls, sends them at the end of its block and waits for all answers."""
 
-    def __init__(self, client: SyncClient) -> None:
+    def __init__(self, client: SyncClient, window: int) -> None:
+        if window < 1:
+            raise ValueError(f"window has to be at least 1, not {window}")
         self._client = client
+        self._size = window
         self._calls: list[Call] = []
 
     def call(
@@ -57,7 +61,8 @@ class SyncPipeline:
         """Add a call; arguments as in `Client.call`. The time limit runs from now on."""
         call = self._client._build(command, args, named, timeout=timeout, idempotent=idempotent, key=idempotency_key)
         self._calls.append(call)
-        return PipelinedCall(call, result_reader(command, result))
+        read = None if result is None and type(command) is str else result_reader(command, result)
+        return PipelinedCall(call, read)
 
     def __enter__(self) -> Self:
         return self
@@ -67,18 +72,16 @@ class SyncPipeline:
     ) -> None:
         if kind is not None or not self._calls:
             return
-        client, engine = self._client, self._client._engine
+        client = self._client
         with client._alone():
             client._look()
+            window = Window(client._engine, self._calls, self._size, _nobody)
             try:
-                for call in self._calls:
-                    try:
-                        engine.submit(call, flush=False)
-                    except Exception as error:  # what one call's args cannot do is that call's error
-                        call.fail(error)
-                engine.flush()
-                client._run_until(lambda: all(call.done for call in self._calls))
+                window.start()
+                client._run_until(lambda: window.done)
             finally:
-                for call in self._calls:
-                    if not call.done:
-                        engine.abandon(call)
+                window.abandon()
+
+
+def _nobody() -> None:
+    pass

@@ -36,9 +36,13 @@ def build_call(
 
     Raises TypeError where both hold something, or `args` is of no use; WireMismatch where typed args do not fit.
     """
-    name = command if isinstance(command, str) else command.name
-    if idempotent is None:
-        idempotent = False if isinstance(command, str) else command.idempotent
+    if isinstance(command, str):
+        name = command
+        idempotent = bool(idempotent)
+    else:
+        name = command.name
+        if idempotent is None:
+            idempotent = command.idempotent
     seconds = options.timeout if isinstance(timeout, Default) else timeout
     if seconds is not None and not seconds > 0:
         raise ValueError(f"timeout has to be over 0 seconds, or None for no limit, not {seconds!r}")
@@ -56,7 +60,7 @@ def _args(args: Any, named: Mapping[str, Any]) -> Any:
         return dict(named)
     if named:
         raise TypeError("give the args as one object or by name, not both")
-    if isinstance(args, Mapping):
+    if type(args) is dict or isinstance(args, Mapping):
         return dict(args)
     from poppo_ipc.commands import encode_args
 

@@ -17,6 +17,7 @@ from poppo_ipc.protocol._capabilities import (
     agreed,
 )
 from poppo_ipc.protocol._challenge import client_proof, decode_nonce, new_nonce, proof_matches, server_proof
+from poppo_ipc.protocol._codec import encode
 from poppo_ipc.protocol._connection import Connection, Received, Refusal
 from poppo_ipc.protocol._messages import (
     MAX_ID_CHARS,
@@ -76,6 +77,12 @@ class ClientConnection(Connection):
     # -- receiving ----------------------------------------------------------------------------------------------
 
     def _admit(self, message: Message) -> Received | None:
+        if self._settled and self.state is State.READY:
+            # What nearly all that comes is, ahead of the table, which allows both here without a capability.
+            if type(message) is Response:
+                return self._admit_answer(message)
+            if type(message) is Event:
+                return message
         if not self._allowed(Role.SERVER, message):
             kind = message.__struct_config__.tag
             error = RemoteProtocolError(f"The server sent {kind!r} in state {self.state.value!r}")
@@ -218,14 +225,17 @@ class ClientConnection(Connection):
         if len(message_id) > MAX_ID_CHARS:
             raise LocalProtocolError(f"An id has at most {MAX_ID_CHARS} characters, not {len(message_id)}")
         capabilities = self.capabilities
-        message = Command(id=message_id, command=command, args=args)
-        if timeout_ms is not None and DEADLINE in capabilities:
-            message.timeout_ms = timeout_ms
-        if credit is not None and STREAM in capabilities:
-            message.credit = credit
-        if idempotency_key is not None and IDEMPOTENCY in capabilities:
-            message.idempotency_key = idempotency_key
-        data = self.send(message)
+        message = Command(
+            id=message_id,
+            command=command,
+            args=args,
+            timestamp=self._clock(),
+            timeout_ms=UNSET if timeout_ms is None or DEADLINE not in capabilities else timeout_ms,
+            credit=UNSET if credit is None or STREAM not in capabilities else credit,
+            idempotency_key=UNSET if idempotency_key is None or IDEMPOTENCY not in capabilities else idempotency_key,
+        )
+        # In READY what `send` would do, less its look at the table: a command is allowed there, and leads nowhere else.
+        data = encode(message, self._send_bytes) if self.state is State.READY else self.send(message)
         self._open.add(message_id)
         return data
 

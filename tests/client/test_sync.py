@@ -15,7 +15,8 @@ import anyio
 import attrs
 import pytest
 
-from poppo_ipc.client import Backoff, ClientState, Gap, GapReason, SyncClient, _sync_link
+from poppo_ipc.client import Backoff, ClientState, Gap, GapReason, SyncClient
+from poppo_ipc.client._sync_link import SyncLink
 from poppo_ipc.commands import CommandSpec, NoArgs
 from poppo_ipc.errors import (
     AuthenticationError,
@@ -288,7 +289,7 @@ def test_a_connection_that_ended_meanwhile_is_noticed_before_anything_is_sent(pa
 
     with serving_in_thread(path, ending, again, kind=Original), SyncClient(path, backoff=QUICK) as client:
         assert client._link is not None
-        assert _sync_link._select(client._link._sock, False, 10)  # the end has come
+        assert client._link._wait(10)  # the end has come
         # An original has no keys: had it been sent, the outcome would be unknown.
         assert client.call("x") == "again"
 
@@ -451,16 +452,16 @@ def test_ctrl_c_cancels_the_command_and_the_client_goes_on(path: str, monkeypatc
         await peer.respond(await peer.command("y"), "y")
         assert await peer.until_closed() == []
 
-    def interrupted(sock: Any, writing: bool, timeout: float | None) -> bool:
+    def interrupted(link: SyncLink, timeout: float) -> bool:
         """What the wait does when Ctrl-C is pressed during it: a real signal might come a moment before or after."""
         if got.is_set():
             monkeypatch.undo()
             raise KeyboardInterrupt
-        return select(sock, writing, 0.01)
+        return wait(link, min(timeout, 0.01))
 
     got = threading.Event()
-    select = _sync_link._select
-    monkeypatch.setattr(_sync_link, "_select", interrupted)
+    wait = SyncLink._wait
+    monkeypatch.setattr(SyncLink, "_wait", interrupted)
     with serving_in_thread(path, script), SyncClient(path) as client:
         with pytest.raises(KeyboardInterrupt):
             client.call("x", timeout=20)
