@@ -20,7 +20,9 @@ from poppo_ipc.protocol import ClientConnection, Received
 
 __all__ = ["SyncLink"]
 
-_READ_BYTES = 256 * 1024
+# An answer is small as a rule. A buffer from 128 KiB on is memory that the system maps, and clears, for each read anew.
+_READ_BYTES = 16 * 1024
+_READ_MORE_BYTES = 256 * 1024
 
 
 class SyncLink:
@@ -42,6 +44,7 @@ class SyncLink:
         self._began = 0.0
         self._unbroken = _Unbroken(self)
         self._poll = _Poll(sock)
+        self._read_bytes = _READ_BYTES
 
     @property
     def heard(self) -> float:
@@ -139,7 +142,7 @@ class SyncLink:
 
     def _receive(self) -> bytes | None:
         try:
-            return self._sock.recv(_READ_BYTES)
+            return self._sock.recv(self._read_bytes)
         except BlockingIOError:
             return None
 
@@ -156,7 +159,7 @@ class SyncLink:
     def _read(self) -> None:
         with self._unbroken:
             try:
-                data = self._sock.recv(_READ_BYTES)
+                data = self._sock.recv(self._read_bytes)
             except BlockingIOError:
                 return
             except OSError as exc:
@@ -165,6 +168,10 @@ class SyncLink:
             if data == b"":
                 self.fail(self._connection.receive_eof() or ConnectionLost("The server closed the connection"))
             else:
+                if len(data) == self._read_bytes:
+                    self._read_bytes = _READ_MORE_BYTES
+                elif len(data) < _READ_BYTES:
+                    self._read_bytes = _READ_BYTES
                 self._heartbeat.alive(time.monotonic())
                 self._take(self._connection.receive_data(data))
 
