@@ -300,7 +300,10 @@ class Conflict(_CodedError):
 
 
 class Unavailable(_CodedError):
-    """The component that the command needs is not part of this daemon."""
+    """The component that the command needs is not part of this daemon, or cannot work now: the message says which.
+
+    In the second case a retry is safe, and `details["reason"]` names the cause.
+    """
 
     wire_code = "UNAVAILABLE"
 

@@ -49,6 +49,7 @@ def serve(directory: Path) -> None:
     import trio
 
     from poppo_ipc.commands import Router
+    from poppo_ipc.daemon._garbage import spare_garbage_collector
     from poppo_ipc.daemon.projects import Projects, projects_router
     from poppo_ipc.daemon.store import StoredAnswers, StoredEvents, open_store
     from poppo_ipc.daemon.tasks import QueueControl, TaskOptions, TaskQueue, tasks_router
@@ -89,6 +90,7 @@ def serve(directory: Path) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(events.trim)
                 await nursery.start(server.serve)
+                spare_garbage_collector()  # as the daemon program does
                 print("ready", flush=True)
                 began = time.process_time()
                 with trio.open_signal_receiver(signal.SIGTERM) as signals:

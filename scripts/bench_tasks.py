@@ -24,6 +24,7 @@ from bench_submit import sync_seconds
 from poppo_ipc import connect
 from poppo_ipc.client import Client
 from poppo_ipc.daemon import Daemon, DaemonConfig
+from poppo_ipc.daemon._garbage import spare_garbage_collector
 
 _TOGETHER = 50
 
@@ -39,6 +40,7 @@ async def serve(directory: Path, workers: int) -> None:
     daemon.task("noop")(noop)
     async with trio.open_nursery() as nursery:
         await nursery.start(daemon.serve)
+        spare_garbage_collector()  # as the daemon program does
         print("ready", flush=True)
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             await anext(signals)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
+
+import trio
 
 from poppo_ipc.commands import Context, Router
 from poppo_ipc.commands.standard import (
@@ -18,10 +21,14 @@ from poppo_ipc.commands.standard import (
     WorkerScaleArgs,
     WorkerStatus,
 )
-from poppo_ipc.daemon.store import Store
+from poppo_ipc.daemon.store import Store, StoreUnavailable
 from poppo_ipc.daemon.workers import PoolStatus, WorkerInfo
 
 __all__ = ["Pool", "StoredWorkerEvents", "worker_status", "workers_of", "workers_router"]
+
+logger = logging.getLogger("poppo_ipc.daemon.workers")
+
+_STORE_RETRY_SECONDS: Final = 1.0
 
 
 class Pool(Protocol):
@@ -57,12 +64,21 @@ class StoredWorkerEvents:
 
     async def worker_added(self, worker_id: str) -> None:
         """A worker is up."""
-        await self._store.write(lambda transaction: transaction.publish("worker.added", {"workerId": worker_id}))
+        await self._publish("worker.added", {"workerId": worker_id})
 
     async def worker_removed(self, worker_id: str, reason: str) -> None:
         """A worker is gone."""
-        data = {"workerId": worker_id, "reason": reason}
-        await self._store.write(lambda transaction: transaction.publish("worker.removed", data))
+        await self._publish("worker.removed", {"workerId": worker_id, "reason": reason})
+
+    async def _publish(self, event: str, data: dict[str, str]) -> None:
+        # Raised, it would end the pool and with it the daemon. The worker gives up waiting, and logs that.
+        while True:
+            try:
+                await self._store.write(lambda transaction: transaction.publish(event, data))
+                return
+            except StoreUnavailable as error:
+                logger.error("%s could not be stored, and is tried again: %s", event, error)
+                await trio.sleep(_STORE_RETRY_SECONDS)
 
 
 def worker_status(pool: Pool) -> WorkerStatus:

@@ -13,7 +13,7 @@ from attrs import field, frozen, validators
 
 from poppo_ipc.commands import Router
 from poppo_ipc.commands.standard import HEALTH_CHECK
-from poppo_ipc.errors import DeclarationError
+from poppo_ipc.errors import CommandError, DeclarationError
 
 __all__ = ["SLOTS", "Check", "CheckResult", "HealthChecks", "HealthReport", "health_router"]
 
@@ -144,6 +144,9 @@ class HealthChecks:
             try:
                 found = declared.check()
                 verdict = await found if inspect.isawaitable(found) else found
+            except CommandError as error:
+                # Written for clients.
+                verdict = False, error.message
             except Exception as error:
                 # The text of a foreign exception is for the log: it may hold paths and worse.
                 verdict = False, f"failed with {type(error).__name__}; see the log"

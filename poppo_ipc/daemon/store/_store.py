@@ -23,6 +23,7 @@ from typing import Any, Final, Generic, TypeVar
 import trio
 
 from poppo_ipc.daemon.store._database import StoreError, connect, open_database
+from poppo_ipc.daemon.store._failures import cannot_read, cannot_write, is_disk_error, log_text
 from poppo_ipc.daemon.store._lock import release_lock, take_lock
 from poppo_ipc.daemon.store._transaction import EncodeEvent, StoredEvent, Transaction
 
@@ -41,18 +42,6 @@ _LOOKS: Final = 8
 _READERS: Final = 2
 # Steps of SQLite's machine between two looks at whether the reader was cancelled: some tenths of a millisecond.
 _STEPS: Final = 20_000
-_DISK_ERRORS: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_READONLY,
-    }
-)
 
 
 class _Change(Generic[T]):
@@ -122,9 +111,9 @@ class Store:
         """Run `change(transaction)` in the store's thread and give what it returns, once that is on disk.
 
         What `change` raises undoes it and is raised here. It may be run a second time, its first run undone, so it
-        must do nothing but return its result. Raises StoreError where the disk does not take it; nothing of it is
-        kept then. Cancelled before the thread took it up, nothing happens; after that it is waited for, as long as a
-        commit takes, and this returns normally.
+        must do nothing but return its result. Raises StoreUnavailable where the disk does not take it; nothing of it
+        is kept then, and the next write tries the disk anew. Cancelled before the thread took it up, nothing happens;
+        after that it is waited for, as long as a commit takes, and this returns normally.
 
         `after(result)` is called in the event loop's thread once the change is on disk, in the order of the changes
         and before their events are sent: what is kept in memory has to change there, since writers wake in any order.
@@ -152,8 +141,8 @@ class Store:
         """Run `query(connection)` on a read-only connection in a thread; it sees all that was acknowledged.
 
         Never waits for writers, nor they for it; all its statements see the same state. It must read its cursors to
-        their end, and return none. Cancelled, it is interrupted. What it raises is raised here, errors of SQLite as
-        StoreError.
+        their end, and return none. Cancelled, it is interrupted. What it raises is raised here, errors of the disk as
+        StoreUnavailable and others of SQLite as StoreError.
         """
         if self._closing:
             raise StoreError("The store is closed")
@@ -172,6 +161,9 @@ class Store:
                 connection.close()
             if isinstance(error, sqlite3.Error):
                 trio.from_thread.check_cancelled()
+                if is_disk_error(error, reading=True):
+                    logger.error("The state in %s could not be read: %s", self.path, log_text(error))
+                    raise cannot_read(error) from error
                 raise StoreError(f"The state cannot be read: {error}") from error
             raise
         self._readers.append(connection)
@@ -252,6 +244,7 @@ class Store:
         transaction.execute("BEGIN IMMEDIATE")
         for item in batch:
             apply(item, transaction)
+        transaction.store_events()
         transaction.store_answers()
         transaction.execute("COMMIT")
         return transaction
@@ -260,7 +253,7 @@ class Store:
         try:
             item.value = item.run(transaction)
         except BaseException as error:
-            if _is_disk_error(error):
+            if is_disk_error(error):
                 # Not the change's fault, but the commit's: nothing that follows would fare better.
                 raise
             raise _Spoilt from error
@@ -272,7 +265,7 @@ class Store:
         try:
             item.value = item.run(transaction)
         except BaseException as error:
-            if _is_disk_error(error):
+            if is_disk_error(error):
                 raise
             item.error = error
             execute("ROLLBACK TO change")
@@ -282,14 +275,16 @@ class Store:
         execute("RELEASE change")
 
     def _give_up(self, batch: list[_Change[Any]], error: Exception) -> None:
-        self.failure = str(error)
-        logger.error("A commit of %d changes failed: %s", len(batch), error)
+        logger.error("A commit of %d changes to %s failed: %s", len(batch), self.path, log_text(error))
         if self._connection.in_transaction:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
+        self.failure = _told(error).message
         for item in batch:
             item.value = None
-            item.error = StoreError("The state could not be written; look at the daemon's log and its disk")
+            # Each its own: an exception that many tasks raise gathers all of their tracebacks.
+            item.error = _told(error)
+            item.error.__cause__ = error
 
     def _tell(self, batch: list[_Change[Any]], events: list[StoredEvent]) -> None:
         for item in batch:
@@ -321,9 +316,11 @@ class Store:
             self._readers.pop().close()
 
 
-def _is_disk_error(error: BaseException) -> bool:
-    # Errors that Python's module raises by itself have no code.
-    return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DISK_ERRORS
+def _told(error: Exception) -> StoreError:
+    """What writers are told of what their commit failed by."""
+    if isinstance(error, sqlite3.Error) and is_disk_error(error):
+        return cannot_write(error)
+    return StoreError("The state could not be written; look at the daemon's log")
 
 
 def _is_cancelled() -> bool:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
-from attrs import define, frozen
+from attrs import define
 
 __all__ = ["KeptAnswer", "Row", "StoredEvent", "Transaction"]
 
@@ -21,9 +21,11 @@ _KEEP: Final = (
     f"INSERT OR REPLACE INTO answers (principal, key, command, fingerprint, result, error, expires_ms) VALUES {_ROW}"
 )
 _KEEP_ROWS: Final = _KEEP + f", {_ROW}" * (_ROWS - 1)
+# By how many rows there are.
+_EVENTS: Final = [f"INSERT INTO events (seq, name, frame) VALUES (?, ?, ?){', (?, ?, ?)' * n}" for n in range(_ROWS)]
 
 
-@frozen(eq=False)
+@define(eq=False)
 class StoredEvent:
     """An event that is on disk: `frame` is what every client gets."""
 
@@ -58,8 +60,8 @@ class Transaction:
         self.executemany = connection.executemany
         #: The number of the last event.
         self.seq = seq
+        #: Both are stored at the end of the commit.
         self.events: list[StoredEvent] = []
-        #: Stored at the end of the commit.
         self.answers: list[KeptAnswer] = []
 
     def one(self, sql: str, parameters: Iterable[Any] = ()) -> Row | None:
@@ -73,15 +75,33 @@ class Transaction:
         Raises FrameTooLarge, TypeError or ValueError where `data` does not fit, which undoes the change.
         """
         seq = self.seq + 1
-        event = StoredEvent(seq, name, self._encode(name, data, seq))
-        self.execute("INSERT INTO events (seq, name, frame) VALUES (?, ?, ?)", (seq, name, event.frame))
+        self.events.append(StoredEvent(seq, name, self._encode(name, data, seq)))
         self.seq = seq
-        self.events.append(event)
         return seq
 
     def keep_answer(self, answer: KeptAnswer) -> None:
         """Store the answer to an idempotency key with the change that it answers."""
         self.answers.append(answer)
+
+    def keep_answer_at_once(self, answer: KeptAnswer) -> None:
+        """The same, before this returns: for one that a change of the same commit may have to correct."""
+        self.execute(_KEEP, _fields(answer))
+
+    def correct_answers(self, command: str, result: bytes, error: str) -> None:
+        """Turn the answers to a command that were kept with this result into an error, given as JSON.
+
+        Only those stored at once, or by an earlier commit. Looks at all that are kept.
+        """
+        self.execute(
+            "UPDATE answers SET result = NULL, error = ? WHERE command = ? AND result = ?", (error, command, result)
+        )
+
+    def store_events(self) -> None:
+        """Store the events of all changes of a commit."""
+        events = self.events
+        for at in range(0, len(events), _ROWS):
+            rows = [(event.seq, event.name, event.frame) for event in events[at : at + _ROWS]]
+            self.execute(_EVENTS[len(rows) - 1], list(itertools.chain.from_iterable(rows)))
 
     def store_answers(self) -> None:
         """Store the answers of all changes of a commit: many with one statement."""

@@ -4,23 +4,65 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
+
+from attrs import define
 
 from poppo_ipc.commands import Context
 from poppo_ipc.commands.standard import Percentiles, QueueStats, QueueStatus
-from poppo_ipc.daemon.store import Transaction
+from poppo_ipc.daemon.store import Row, Transaction
 from poppo_ipc.daemon.tasks import _rows as rows
 from poppo_ipc.daemon.tasks._queue import TaskQueue
 
 __all__ = ["QueueControl", "percentile"]
 
-# Tasks deleted with one change.
+# Tasks deleted with one change, and characters of their output: some milliseconds, in which nothing else is stored.
 _PIECE: Final = 500
+_PIECE_OUTPUT: Final = 4 * 1024 * 1024
+# Of so many tasks altogether, those that are to go are found with the change that deletes them.
+_FEW: Final = 10_000
 _OUTDATED: Final = (
     "id IN (SELECT id FROM tasks WHERE completed_ms < ? ORDER BY completed_ms LIMIT ?)"
     " OR id IN (SELECT id FROM tasks WHERE completed_ms IS NOT NULL"
     " ORDER BY completed_ms DESC, rowid DESC LIMIT ? OFFSET ?)"
 )
+
+
+class _TooMany(Exception):
+    """More than go with one change."""
+
+
+@define(eq=False)
+class _Clearing:
+    """What is to be cleared, by a condition on the tasks' rows, and how far that has come."""
+
+    label: str
+    where: str
+    parameters: list[Any]
+    gone: int = 0
+    seen: int = 0
+    """The number of the last task that was looked at."""
+
+    def find(self, connection: sqlite3.Connection | Transaction, upto: int) -> tuple[list[Row], bool]:
+        """The next piece, and whether there is more."""
+        limits = (_PIECE, _PIECE_OUTPUT)
+        return rows.find_piece(connection, self.where, self.parameters, (self.seen, upto), limits)
+
+    def delete(self, transaction: Transaction, piece: list[Row]) -> list[Row]:
+        """Delete a piece, as far as it is still what was looked for."""
+        ids = [row["id"] for row in piece]
+        where = f"id IN ({', '.join('?' * len(ids))}) AND ({self.where})"
+        return rows.delete_tasks(transaction, where, [*ids, *self.parameters])
+
+    def delete_all(self, transaction: Transaction) -> list[Row]:
+        """Delete all of them. Raises _TooMany."""
+        piece, more = self.find(transaction, rows.last_number(transaction))
+        if more:
+            raise _TooMany
+        return self.delete(transaction, piece)
 
 
 class QueueControl:
@@ -72,18 +114,43 @@ class QueueControl:
         return await self._queue.answers.commit(ctx, change, after)
 
     async def clear(self, ctx: Context | None, name: str | None, status: str | None) -> dict[str, str]:
-        """Delete the tasks of a queue, or of all for None, in one state or any; never one that runs."""
-        label = "all" if name is None else name
-        where, parameters = "1", ()  # type: tuple[str, tuple[Any, ...]]
+        """Delete the tasks of a queue, or of all for None, in one state or any; never one that runs. Raises StoreError.
+
+        Few go at once. Many go in pieces, the oldest first, the last with the answer; between the pieces other changes
+        are stored, so that workers may take some that were to go, and what is submitted meanwhile stays. Where it does
+        not come to its end (it is cancelled, the disk fails, the daemon dies) some are gone and the rest is as it was.
+        Asked again, also with the same key, it clears the rest, and counts that alone.
+        """
+        where, parameters = "1", []  # type: tuple[str, list[Any]]
         if name is not None:
-            where, parameters = f"{where} AND queue = ?", (*parameters, name)
+            where, parameters = f"{where} AND queue = ?", [*parameters, name]
         if status is not None:
-            where, parameters = f"{where} AND status = ?", (*parameters, status)
-        cleared: list[Any] = []
+            where, parameters = f"{where} AND status = ?", [*parameters, status]
+        clearing = _Clearing("all" if name is None else name, where, parameters)
+        if sum(self._queue.counts.of_queue(None).values()) <= _FEW:
+            with suppress(_TooMany):
+                return await self._clear_last(ctx, clearing, clearing.delete_all)
+        store = self._queue.store
+        # A write, so that it comes after all that is on its way to the disk.
+        upto = await store.write(rows.last_number)
+        while True:
+            # Found by a reader: it takes long where few of many tasks are of this queue.
+            piece, more = await store.read(lambda connection: clearing.find(connection, upto))
+            delete = partial(clearing.delete, piece=piece)
+            if not more:
+                return await self._clear_last(ctx, clearing, delete)
+            deleted = await store.write(delete, self._queue.deleted)
+            clearing.gone += len(deleted)
+            clearing.seen = piece[-1]["number"]
+
+    async def _clear_last(
+        self, ctx: Context | None, clearing: _Clearing, delete: Callable[[Transaction], list[Row]]
+    ) -> dict[str, str]:
+        cleared: list[Row] = []
 
         def change(transaction: Transaction) -> dict[str, str]:
-            cleared[:] = rows.delete_tasks(transaction, where, parameters)
-            return {"message": f"Cleared {len(cleared)} jobs from queue {label}"}
+            cleared[:] = delete(transaction)
+            return {"message": f"Cleared {clearing.gone + len(cleared)} jobs from queue {clearing.label}"}
 
         return await self._queue.answers.commit(ctx, change, lambda answer: self._queue.deleted(cleared))
 

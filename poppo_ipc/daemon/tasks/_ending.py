@@ -5,31 +5,46 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from attrs import evolve, frozen
+from attrs import define, evolve
 
-from poppo_ipc.daemon.store import Row, Transaction
+from poppo_ipc.commands.standard import TASK_CANCEL
+from poppo_ipc.daemon.store import Row, Transaction, error_json
 from poppo_ipc.daemon.tasks import _rows as rows
+from poppo_ipc.daemon.tasks._output import Unsaved
 from poppo_ipc.daemon.workers import Ending, Job, JobOutcome
+from poppo_ipc.errors import Conflict
 
-__all__ = ["AttemptEnd", "recover", "task_event"]
+__all__ = ["AttemptEnd", "cancelled", "not_cancelled", "recover", "task_event"]
 
 # Goes into events, lists and logs, where a line is what one wants to read.
 _LONGEST_ERROR: Final = 2000
 
 
-@frozen(eq=False)
+@define(eq=False)
 class AttemptEnd:
-    """The end of one attempt, ready to be stored."""
+    """The end of one attempt, ready to be stored, with the last of its output."""
 
+    project: str | None
     job: Job
+    worker_id: str
     outcome: JobOutcome
+    unsaved: Unsaved
     result: str | None
     due_ms: int
     """When the task is due again, should it be tried again."""
     now: int
 
     @classmethod
-    def of(cls, job: Job, outcome: JobOutcome, due_ms: int, now: int) -> AttemptEnd:
+    def of(
+        cls,
+        project: str | None,
+        job: Job,
+        worker_id: str,
+        outcome: JobOutcome,
+        unsaved: Unsaved,
+        due_ms: int,
+        now: int,
+    ) -> AttemptEnd:
         """A result that is no JSON fails the attempt: it could not be stored, however often that is tried."""
         result = None
         if outcome.error is not None:
@@ -40,24 +55,37 @@ class AttemptEnd:
             except Exception as error:
                 text = f"The result is no JSON: {error}"[:_LONGEST_ERROR]
                 outcome = evolve(outcome, ending=Ending.FAILED, result=None, error=text)
-        return cls(job, outcome, result, due_ms, now)
+        return cls(project, job, worker_id, outcome, unsaved, result, due_ms, now)
 
     def store(self, transaction: Transaction) -> str:
         """Store it with its event; gives the state of the task from here on."""
-        job, outcome, now = self.job, self.outcome, self.now
-        row = rows.get(transaction, job.task_id)
-        assert row is not None
-        ending = outcome.ending
-        if ending is Ending.COMPLETED:
-            rows.end_attempt(transaction, job.task_id, job.attempt, ending.value, None, now)
-            rows.finish(transaction, job.task_id, "completed", result=self.result, now=now)
-            duration = round(outcome.duration * 1000, 3)
-            transaction.publish("task.completed", {**task_event(row), "durationMs": duration})
+        self.unsaved.store(transaction)
+        if self.outcome.ending is Ending.COMPLETED:
+            self._store_completed(transaction)
             state = "completed"
         else:
+            row = rows.get(transaction, self.job.task_id)
+            assert row is not None
             state = self._store_failure(transaction, row)
-        rows.touch_project(transaction, row["project_id"], now)
+        rows.touch_project(transaction, self.project, self.now)
         return state
+
+    def _store_completed(self, transaction: Transaction) -> None:
+        job, now = self.job, self.now
+        # Most tasks complete, and nobody wanted them stopped: without a look at the row.
+        if not rows.complete(transaction, job.task_id, self.result, now):
+            _deny_cancelled(transaction, job.task_id, "completed")
+            rows.finish(transaction, job.task_id, "completed", result=self.result, now=now)
+        rows.end_attempt(transaction, job.task_id, job.attempt, Ending.COMPLETED.value, None, now)
+        event = {
+            "taskId": job.task_id,
+            "type": job.type,
+            "projectId": self.project,
+            "workerId": self.worker_id,
+            "attempt": job.attempt,
+            "durationMs": round(self.outcome.duration * 1000, 3),
+        }
+        transaction.publish("task.completed", event)
 
     def _store_failure(self, transaction: Transaction, row: Row) -> str:
         task_id, ending, now = self.job.task_id, self.outcome.ending, self.now
@@ -87,6 +115,22 @@ def recover(transaction: Transaction, now: int) -> None:
             state = "cancelled" if row["unwanted"] else "failed"
             rows.finish(transaction, row["id"], state, error=error, now=now)
         transaction.publish("task.failed", {**task_event(row), "error": error, "willRetry": again})
+
+
+def cancelled(task_id: str) -> dict[str, str]:
+    """The answer of who cancelled a task."""
+    return {"message": f"Task {task_id} cancelled"}
+
+
+def not_cancelled(task_id: str, state: str) -> Conflict:
+    """The error of who wanted to cancel a task that has ended."""
+    return Conflict(f"Task {task_id} is {state} already")
+
+
+def _deny_cancelled(transaction: Transaction, task_id: str, state: str) -> None:
+    """The task has ended otherwise than those who cancel it were to be told: so say the answers stored for them."""
+    error = error_json(not_cancelled(task_id, state))
+    transaction.correct_answers(TASK_CANCEL.name, msgspec.json.encode(cancelled(task_id)), error)
 
 
 def task_event(row: Row) -> dict[str, Any]:

@@ -9,27 +9,29 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, Literal, Protocol
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final, Literal
 
-import msgspec
 import trio
-from attrs import define, field
 
 from poppo_ipc.commands import Context
 from poppo_ipc.daemon._times import now_ms
 from poppo_ipc.daemon.store import Row, Store, StoredAnswers, StoreError, Transaction
 from poppo_ipc.daemon.tasks import _rows as rows
+from poppo_ipc.daemon.tasks._claim import Claim, Claimed
 from poppo_ipc.daemon.tasks._counts import Counts
-from poppo_ipc.daemon.tasks._ending import AttemptEnd, recover, task_event
+from poppo_ipc.daemon.tasks._ending import AttemptEnd, cancelled, not_cancelled, recover
+from poppo_ipc.daemon.tasks._late import LateEnds
 from poppo_ipc.daemon.tasks._options import TaskOptions
 from poppo_ipc.daemon.tasks._output import Follower
 from poppo_ipc.daemon.tasks._printing import Printing
+from poppo_ipc.daemon.tasks._running import RunningTask, Stopper
 from poppo_ipc.daemon.tasks._schedule import Schedule, Waiting
 from poppo_ipc.daemon.workers import Ending, Job, JobOutcome
 from poppo_ipc.errors import Conflict, NotFound
 
-__all__ = ["RunningTask", "Stopper", "TaskQueue"]
+__all__ = ["TaskQueue"]
 
 logger = logging.getLogger("poppo_ipc.daemon.tasks")
 
@@ -37,24 +39,6 @@ _FLUSH_SECONDS: Final = 0.25
 _STORE_RETRY_SECONDS: Final = 1.0
 # The clock of the wall can be set; whoever waits for a time looks at it again after so long.
 _LONGEST_WAIT: Final = 60.0
-
-
-class Stopper(Protocol):
-    """Who can stop a running task: the worker pool."""
-
-    def cancel_job(self, task_id: str) -> bool:
-        """Stop the task; False where it does not run there."""
-
-
-@define(eq=False)
-class RunningTask:
-    """An attempt that a worker has."""
-
-    waiting: Waiting
-    attempt: int
-    state: str = "running"
-    """That of the task, once the attempt has ended."""
-    ended: trio.Event = field(factory=trio.Event)
 
 
 class _Runs(Exception):
@@ -82,7 +66,7 @@ class TaskQueue:
         self.numbers = itertools.count(1)
         self._picked: dict[str, Waiting] = {}  # neither waiting nor running: about to be claimed
         self._changed = trio.Event()
-        self._late: list[Callable[[], Awaitable[None]]] = []  # ends that are still to be stored
+        self._late = LateEnds()
         self._on_activity: Callable[[str, int], None] = lambda project, ms: None
 
     # -- starting -----------------------------------------------------------------------------------------------
@@ -161,25 +145,32 @@ class TaskQueue:
     async def next_job(self, worker_id: str) -> Job:
         """Wait for a task that may run, and claim it for a worker: it is stored as running when this returns."""
         while True:
-            task = self.schedule.pick(self.clock())
-            if task is None:
+            claim = self._pick(worker_id)
+            if claim is None:
                 await self._until_changed()
                 continue
-            self._picked[task.id] = task
             try:
-                job = await self._claim(task, worker_id)
+                claimed = await self.store.write(claim.store, partial(self._claimed, claim))
             except StoreError as error:
                 # It waits on, and whoever gets it asks the store again.
-                self._unpick(task)
+                self._unpick(claim.task)
                 logger.error("A task could not be claimed: %s", error)
                 await trio.sleep(_STORE_RETRY_SECONDS)
                 continue
             except BaseException:
-                self._unpick(task)
+                self._unpick(claim.task)
                 raise
             # None where it was cancelled or deleted first. Where that comes later, it finds the worker that has it.
-            if job is not None:
-                return job
+            if claimed is not None:
+                return claim.job(claimed)
+
+    def _pick(self, worker_id: str) -> Claim | None:
+        now = self.clock()
+        task = self.schedule.pick(now)
+        if task is None:
+            return None
+        self._picked[task.id] = task
+        return Claim(task, worker_id, now)
 
     def _unpick(self, task: Waiting) -> None:
         if self._picked.pop(task.id, None) is not None:
@@ -195,32 +186,15 @@ class TaskQueue:
         if changed.is_set() and self._changed is changed:
             self._changed = trio.Event()
 
-    async def _claim(self, task: Waiting, worker_id: str) -> Job | None:
-        started = self.clock()
-
-        def change(transaction: Transaction) -> tuple[Row, str | None] | None:
-            row = rows.claim(transaction, task.id, worker_id, started)
-            if row is None:
-                return None
-            rows.touch_project(transaction, task.project, started)
-            transaction.publish("task.started", task_event(row))
-            return row, rows.project_path(transaction, task.project)
-
-        def after(claimed: tuple[Row, str | None] | None) -> None:
-            self._picked.pop(task.id, None)
-            if claimed is not None:
-                self._started(task, claimed[0], started)
-
-        claimed = await self.store.write(change, after)
-        if claimed is None:
-            return None
-        return _job(*claimed)
-
-    def _started(self, task: Waiting, row: Row, now: int) -> None:
-        self.running[task.id] = RunningTask(task, row["attempt"])
-        self.printing.begin(row, self.options.output_bytes)
-        self.counts.move(task.queue, task.project, "pending", "running")
-        self._note_activity(task, now)
+    def _claimed(self, claim: Claim, claimed: Claimed | None) -> None:
+        task = claim.task
+        self._picked.pop(task.id, None)
+        if claimed is not None:
+            row = claimed[0]
+            self.running[task.id] = RunningTask(task, row["attempt"])
+            self.printing.begin(row, self.options.output_bytes)
+            self.counts.move(task.queue, task.project, "pending", "running")
+            self._note_activity(task, claim.now)
 
     def job_output(self, job: Job, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """Take what a task printed."""
@@ -232,37 +206,71 @@ class TaskQueue:
         A store that fails is asked again until this is cancelled, and after that by `run`: a task that has ended must
         not be run again for a disk that was full for a while.
         """
+        await self._store_end(self._end(job, worker_id, outcome))
+
+    async def exchange_job(self, job: Job, worker_id: str, outcome: JobOutcome) -> Job | None:
+        """Store how a task ended, and claim the next with the same commit, where one may run at once.
+
+        The end is stored as by `job_ended`, whatever becomes of the claim.
+        """
+        end = self._end(job, worker_id, outcome)
+        claim = self._pick(worker_id)
+        if claim is None:
+            await self._store_end(end)
+            return None
+
+        def change(transaction: Transaction) -> tuple[str, Claimed | None]:
+            return end.store(transaction), claim.store(transaction)
+
+        def after(done: tuple[str, Claimed | None]) -> None:
+            self._attempt_ended(end, done[0])
+            self._claimed(claim, done[1])
+
+        try:
+            claimed = (await self.store.write(change, after))[1]
+        except trio.Cancelled:
+            self._unpick(claim.task)
+            self._late.append(partial(self._write_end, end))
+            raise
+        except Exception as error:
+            self._unpick(claim.task)
+            if job.task_id not in self.running:
+                raise  # both are stored: what failed is ours
+            logger.error("A task could not be claimed: %s", error)
+            await self._store_end(end)
+            return None
+        return None if claimed is None else claim.job(claimed)
+
+    def _end(self, job: Job, worker_id: str, outcome: JobOutcome) -> AttemptEnd:
         running = self.running[job.task_id]
         unsaved = self.printing.finish(job.task_id)
         now = self.clock()
-        delay = 0.0 if outcome.ending is Ending.INTERRUPTED else self.options.retry.delay(running.attempt)
-        end = AttemptEnd.of(job, outcome, now + int(delay * 1000), now)
+        again = outcome.ending not in (Ending.COMPLETED, Ending.INTERRUPTED)
+        delay = self.options.retry.delay(running.attempt) if again else 0.0
+        return AttemptEnd.of(running.waiting.project, job, worker_id, outcome, unsaved, now + int(delay * 1000), now)
 
-        def change(transaction: Transaction) -> str:
-            unsaved.store(transaction)
-            return end.store(transaction)
+    async def _write_end(self, end: AttemptEnd) -> None:
+        await self.store.write(end.store, partial(self._attempt_ended, end))
 
-        async def store() -> None:
-            await self.store.write(change, lambda state: self._attempt_ended(running, state, end))
-
+    async def _store_end(self, end: AttemptEnd) -> None:
         while True:
             try:
-                await store()
+                await self._write_end(end)
                 return
             except StoreError as error:
-                logger.error("The end of task %s could not be stored, and is tried again: %s", job.task_id, error)
+                logger.error("The end of task %s could not be stored, and is tried again: %s", end.job.task_id, error)
                 try:
                     await trio.sleep(_STORE_RETRY_SECONDS)
                 except trio.Cancelled:
-                    self._late.append(store)
+                    self._late.append(partial(self._write_end, end))
                     raise
             except trio.Cancelled:
-                self._late.append(store)
+                self._late.append(partial(self._write_end, end))
                 raise
 
-    def _attempt_ended(self, running: RunningTask, state: str, end: AttemptEnd) -> None:
+    def _attempt_ended(self, end: AttemptEnd, state: str) -> None:
+        running = self.running.pop(end.job.task_id)
         task = running.waiting
-        del self.running[task.id]
         self.counts.move(task.queue, task.project, "running", state)
         self.printing.end(task.id, task=state != "pending")
         if state == "pending":
@@ -281,7 +289,7 @@ class TaskQueue:
         Raises NotFound, Conflict where it has ended already or ends otherwise, and StoreError. Cancelled, the stopping
         goes on.
         """
-        answer = {"message": f"Task {task_id} cancelled"}
+        answer = cancelled(task_id)
 
         def change(transaction: Transaction) -> dict[str, str]:
             row = rows.get(transaction, task_id)
@@ -290,7 +298,7 @@ class TaskQueue:
             if row["status"] == "running":
                 raise _Runs
             if not rows.finish(transaction, task_id, "cancelled", error="cancelled", now=now):
-                raise Conflict(f"Task {task_id} is {row['status']} already")
+                raise not_cancelled(task_id, row["status"])
             waited[:] = [row]
             return answer
 
@@ -300,19 +308,30 @@ class TaskQueue:
             try:
                 return await self.answers.commit(ctx, change, lambda answer: self.withdrawn(waited))
             except _Runs:
-                states = await self.stop([task_id])
+                # Should this daemon die, the next one makes the answer true.
+                states = await self.stop([task_id], lambda transaction: self.answers.foresee(ctx, transaction, answer))
             # Where it ended in between, the next round tells how.
             if task_id in states:
                 if states[task_id] != "cancelled":
-                    raise Conflict(f"Task {task_id} is {states[task_id]} already")
+                    raise not_cancelled(task_id, states[task_id])
+                self.answers.came_true(ctx, answer)
                 return answer
 
-    async def stop(self, task_ids: list[str]) -> dict[str, str]:
+    async def stop(
+        self, task_ids: list[str], and_store: Callable[[Transaction], None] = lambda transaction: None
+    ) -> dict[str, str]:
         """Have tasks stopped that run, and wait until they are; gives the states that those ended in.
 
-        Raises StoreError. Cancelled, the stopping goes on; so it does in the next daemon, should this one die.
+        Where there are any, `and_store` is stored with it. Raises StoreError. Cancelled, the stopping goes on; so it
+        does in the next daemon, should this one die.
         """
         stopping: list[RunningTask] = []
+
+        def change(transaction: Transaction) -> list[str]:
+            marked = rows.mark_unwanted(transaction, task_ids)
+            if marked:
+                and_store(transaction)
+            return marked
 
         def after(marked: list[str]) -> None:
             for task_id in marked:
@@ -320,7 +339,7 @@ class TaskQueue:
                 if self.stopper is not None:
                     self.stopper.cancel_job(task_id)
 
-        await self.store.write(lambda transaction: rows.mark_unwanted(transaction, task_ids), after)
+        await self.store.write(change, after)
         for running in stopping:
             await running.ended.wait()
         return {running.waiting.id: running.state for running in stopping}
@@ -343,17 +362,21 @@ class TaskQueue:
         self.printing.end(task_id)
 
     async def run(self) -> None:
-        """Store what running tasks print, four times a second, until cancelled; and what could not be stored before."""
-        while True:
-            await trio.sleep(_FLUSH_SECONDS)
-            try:
-                await self.printing.flush(self.running)
-                while self._late:
-                    await self._late[0]()
-                    del self._late[0]
-            except StoreError as error:
-                logger.error("Output of tasks could not be stored, and is tried again: %s", error)
-                await trio.sleep(_STORE_RETRY_SECONDS)
+        """Store what running tasks print, four times a second, until cancelled; and ends that the disk did not take.
+
+        Those are tried once more when it is cancelled, shielded and for no longer than 2 s.
+        """
+        try:
+            while True:
+                await trio.sleep(_FLUSH_SECONDS)
+                try:
+                    await self._late.store()
+                    await self.printing.flush(self.running)
+                except StoreError as error:
+                    logger.error("What tasks did could not be stored, and is tried again: %s", error)
+                    await trio.sleep(_STORE_RETRY_SECONDS)
+        finally:
+            await self._late.store_last()
 
     def follow(self, task_id: str) -> Follower | None:
         """Read along with a task that waits or runs; None where it has ended. Give it back to `printing.unfollow`."""
@@ -374,15 +397,3 @@ class TaskQueue:
     def running_of(self, project: str) -> list[str]:
         """The tasks of a project that run."""
         return [task_id for task_id, running in self.running.items() if running.waiting.project == project]
-
-
-def _job(row: Row, path: str | None) -> Job:
-    timeout_ms = row["timeout_ms"]
-    return Job(
-        task_id=row["id"],
-        attempt=row["attempt"],
-        type=row["type"],
-        payload=msgspec.json.decode(row["payload"]),
-        cwd=path,
-        timeout=None if timeout_ms is None else timeout_ms / 1000,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,11 +17,14 @@ __all__ = [
     "ALL_QUEUES",
     "NewTask",
     "claim",
+    "complete",
     "delete_tasks",
     "end_attempt",
+    "find_piece",
     "finish",
     "get",
     "insert",
+    "last_number",
     "load",
     "mark_unwanted",
     "project_path",
@@ -110,6 +114,17 @@ def end_attempt(transaction: Transaction, task_id: str, attempt: int, ending: st
     )
 
 
+def complete(transaction: Transaction, task_id: str, result: str | None, now: int) -> bool:
+    """Store that a running task has completed; False where it was to be stopped, and nothing is stored."""
+    return bool(
+        transaction.execute(
+            "UPDATE tasks SET status = 'completed', completed_ms = ?, result = ?, error = NULL "
+            "WHERE id = ? AND status = 'running' AND unwanted = 0",
+            (now, result, task_id),
+        ).rowcount
+    )
+
+
 def finish(
     transaction: Transaction,
     task_id: str,
@@ -191,13 +206,44 @@ def project_path(connection: sqlite3.Connection | Transaction, project: str | No
     return None if row is None else str(row["path"])
 
 
-def delete_tasks(transaction: Transaction, where: str, parameters: tuple[Any, ...]) -> list[Row]:
+def delete_tasks(transaction: Transaction, where: str, parameters: Sequence[Any]) -> list[Row]:
     """Delete tasks that do not run, with their attempts and output; gives id, queue, project and state of each."""
     rows = transaction.execute(
         f"SELECT id, queue, project_id, status FROM tasks WHERE status != 'running' AND ({where})", parameters
     ).fetchall()
     transaction.executemany("DELETE FROM tasks WHERE id = ?", [(row["id"],) for row in rows])
     return rows
+
+
+def last_number(connection: sqlite3.Connection | Transaction) -> int:
+    """The number of the task that was stored last; 0 where there is none."""
+    return int(connection.execute("SELECT coalesce(max(number), 0) FROM tasks").fetchone()[0])
+
+
+def find_piece(
+    connection: sqlite3.Connection | Transaction,
+    where: str,
+    parameters: Sequence[Any],
+    numbers: tuple[int, int],
+    limits: tuple[int, int],
+) -> tuple[list[Row], bool]:
+    """The first tasks that do not run of those numbered above one number and up to another; and whether there are more.
+
+    Gives the id and the number of each, by number. `limits` are how many there may be, and how many characters of
+    output they may have altogether; but one, where there is one.
+    """
+    count, size = limits
+    found = connection.execute(
+        "SELECT id, number, output_bytes FROM tasks WHERE number > ? AND number <= ? AND status != 'running'"
+        f" AND ({where}) ORDER BY number LIMIT ?",
+        (*numbers, *parameters, count + 1),
+    ).fetchall()
+    total = 0
+    for index, row in enumerate(found):
+        total += row["output_bytes"]
+        if index == count or (index and total > size):
+            return found[:index], True
+    return found, False
 
 
 def load(
@@ -214,6 +260,5 @@ def load(
             "SELECT queue, project_id, status, count(*) FROM tasks GROUP BY queue, project_id, status"
         )
     ]
-    last = connection.execute("SELECT coalesce(max(number), 0) FROM tasks").fetchone()[0]
     paused = [(row[0], bool(row[1])) for row in connection.execute("SELECT name, paused FROM queues")]
-    return waiting, counts, last, paused
+    return waiting, counts, last_number(connection), paused

@@ -87,9 +87,19 @@ class JobSource(Protocol):
         ...
 
     async def job_ended(self, job: Job, worker_id: str, outcome: JobOutcome) -> None:
-        """Store the outcome. Called once for each job that `next_job` returned; returns when it is stored.
+        """Store the outcome; returns when it is stored.
 
-        Runs shielded from cancellation, for 30 s at most.
+        For each job that was given out, this or `exchange_job` is called, once. Runs shielded from cancellation, for
+        30 s at most.
+        """
+        ...
+
+    async def exchange_job(self, job: Job, worker_id: str, outcome: JobOutcome) -> Job | None:
+        """Store the outcome, as `job_ended` does, and give the next job to the same worker, as `next_job` does.
+
+        Both with one wait for the disk. Does not wait for a job to come: None where there is none at once, or the
+        disk took the outcome alone. Runs shielded from cancellation, for 30 s at most; if that is too short the
+        outcome is on its way, and no job was taken.
         """
         ...
 

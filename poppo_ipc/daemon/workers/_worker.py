@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import trio
@@ -30,6 +30,8 @@ from poppo_ipc.errors import NotFound
 __all__ = ["Surroundings", "Worker"]
 
 logger = logging.getLogger("poppo_ipc.daemon.workers")
+
+T = TypeVar("T")
 
 #: Seconds that an outcome or an event has to be stored in, whatever is cancelled meanwhile.
 _STORE_SECONDS: Final = 30.0
@@ -208,19 +210,21 @@ class Worker:
 
     async def _serve(self, process: WorkerProcess) -> None:
         """Take jobs until there is a reason to go, then go politely."""
-        while not self._retiring:
+        job: Job | None = None
+        while job is not None or not self._retiring:
+            if job is not None:
+                # Claimed with the end of the one before, so it is attended to also where this is to go since then.
+                job = await self._run_job(process, job)
+                continue
             if process.exited.is_set():
                 self.unbidden = True
                 return
             self.state = "idle"
             if not self._completed:
                 self._shared.on_change()
-            job = None
             with trio.CancelScope() as self._waiting:
                 job = await self._shared.source.next_job(self.id)
             self._waiting = None
-            if job is not None:
-                await self._run_job(process, job)
         self.state = "stopping"
         self._shared.on_change()
         if process.returncode is None:
@@ -228,25 +232,36 @@ class Worker:
                 await process.send(_BYE)
                 await process.exited.wait()
 
-    async def _run_job(self, process: WorkerProcess, job: Job) -> None:
-        """Run one job and have its outcome stored, whatever happens."""
+    async def _run_job(self, process: WorkerProcess, job: Job) -> Job | None:
+        """Run one job and have its outcome stored, whatever happens; gives the next one, where there is one at once."""
         self.job, self.state, self.had_job = job, "busy", True
         begun = trio.current_time()
         ended = None
+        source = self._shared.source
         try:
+            # A job that came out although this was cancelled is not begun.
+            await trio.lowlevel.checkpoint_if_cancelled()
             ended = await self._attend(process, job)
         finally:
             if ended is None:
                 # Cancelled from outside. Before it may run again, nothing of it may run here.
                 await process.kill()
                 process.drain(self._take)
-                ended = _stopped(self._stop or Ending.INTERRUPTED)
-            ending, result, error = ended
-            self._attending = self._stop = self.job = None
-            self._completed += 1
-            outcome = JobOutcome(ending=ending, result=result, error=error, duration=trio.current_time() - begun)
-            await self._store("outcome", self._shared.source.job_ended, job, self.id, outcome)
+                outcome = self._end_job(begun, _stopped(self._stop or Ending.INTERRUPTED))
+                await self._store("outcome", source.job_ended, job, self.id, outcome)
+        outcome = self._end_job(begun, ended)
+        # Before the next one is taken, so that who is to go takes none.
         self._look_whether_to_go(process)
+        if self._retiring:
+            await self._store("outcome", source.job_ended, job, self.id, outcome)
+            return None
+        return await self._store("outcome", source.exchange_job, job, self.id, outcome)
+
+    def _end_job(self, begun: float, ended: _Ended) -> JobOutcome:
+        self._attending = self._stop = self.job = None
+        self._completed += 1
+        ending, result, error = ended
+        return JobOutcome(ending=ending, result=result, error=error, duration=trio.current_time() - begun)
 
     async def _attend(self, process: WorkerProcess, job: Job) -> _Ended:
         """Hand the job over and wait for its end. What the process prints until this returns is the job's."""
@@ -326,12 +341,12 @@ class Worker:
             if resident > options.max_bytes:
                 self.retire(f"recycled at {resident} bytes", surplus=False)
 
-    async def _store(self, what: str, store: Callable[..., Awaitable[None]], *args: Any) -> None:
+    async def _store(self, what: str, store: Callable[..., Awaitable[T]], *args: Any) -> T | None:
         """Have something stored, shielded, for 30 s at most: it has happened, whatever is cancelled meanwhile."""
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _STORE_SECONDS) as scope:
-            await store(*args)
-        if scope.cancelled_caught:
-            logger.error("worker %s: its %s was not stored within %g s", self.id, what, _STORE_SECONDS)
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _STORE_SECONDS):
+            return await store(*args)
+        logger.error("worker %s: its %s was not stored within %g s", self.id, what, _STORE_SECONDS)
+        return None
 
 
 def _stopped(ending: Ending, job: Job | None = None) -> _Ended:

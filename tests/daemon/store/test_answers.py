@@ -13,8 +13,16 @@ from trio.testing import wait_all_tasks_blocked
 
 from poppo_ipc.client import connect
 from poppo_ipc.commands import Context, Router
-from poppo_ipc.daemon.store import Store, StoredAnswers, StoreError, Transaction, _answers, open_store
-from poppo_ipc.errors import CallTimeout, CommandError, Conflict, NotFound
+from poppo_ipc.daemon.store import (
+    Store,
+    StoredAnswers,
+    StoreError,
+    StoreUnavailable,
+    Transaction,
+    _answers,
+    open_store,
+)
+from poppo_ipc.errors import CallTimeout, CommandError, Conflict, NotFound, Unavailable
 from poppo_ipc.server import Answers, Server
 
 from .kit import LIMIT, Gate, encode, keys, put
@@ -156,27 +164,110 @@ async def test_many_answers_of_one_commit_are_all_kept(tmp_path: Path) -> None:
     assert len(runs) == len(wanted)
 
 
+def room(pages: int) -> Any:
+    """A change that lets the database grow by so many pages."""
+
+    def change(transaction: Transaction) -> None:
+        here = transaction.execute("PRAGMA page_count").fetchone()[0]
+        transaction.execute(f"PRAGMA max_page_count = {here + pages}")
+
+    return change
+
+
 async def test_where_the_disk_is_full_neither_is_there_and_the_key_can_be_used_again(tmp_path: Path) -> None:
     runs: list[str] = []
-
-    def limit(pages: int) -> Any:
-        def change(transaction: Transaction) -> None:
-            here = transaction.execute("PRAGMA page_count").fetchone()[0]
-            transaction.execute(f"PRAGMA max_page_count = {here + pages}")
-
-        return change
-
     async with daemon(tmp_path, runs) as it:
-        await it.store.write(limit(5))
+        await it.store.write(room(5))
         for _ in range(2):
             with pytest.raises(CommandError) as caught:
                 await it.client.call("put", key="large", idempotency_key="k")
-            assert caught.value.code == "INTERNAL"
+            assert caught.value.code == "UNAVAILABLE"
         assert await it.rows() == []
-        await it.store.write(limit(1000))
+        await it.store.write(room(1000))
         answer = await it.client.call("put", key="large", idempotency_key="k")
         assert answer == {"key": "large", "count": 3}
         assert await it.rows() == ["k"]
+
+
+async def test_with_room_again_before_the_error_goes_out_it_is_not_kept_as_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command's error was stored as its answer; here the disk has room for that, and the key would have failed on."""
+    runs: list[str] = []
+    async with daemon(tmp_path, runs) as it:
+        await it.store.write(room(5))
+        real = it.answers.commit
+
+        async def commit(*args: Any) -> Any:
+            try:
+                return await real(*args)
+            finally:
+                await it.store.write(room(1000))
+
+        monkeypatch.setattr(it.answers, "commit", commit)
+        with pytest.raises(Unavailable, match="the disk is full"):
+            await it.client.call("put", key="large", idempotency_key="k")
+        assert await it.rows() == []
+        assert await it.client.call("put", key="large", idempotency_key="k") == {"key": "large", "count": 2}
+    async with daemon(tmp_path, runs) as it:
+        assert await it.client.call("put", key="large", idempotency_key="k") == {"key": "large", "count": 2}
+    assert runs == ["large", "large"]
+
+
+async def test_a_harmless_command_that_met_a_full_disk_can_be_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error was the answer of the key for ten minutes."""
+    async with daemon(tmp_path, []) as it:
+        run = it.answers.begin("anonymous", "k", "harmless", {"key": "a"})
+        it.answers.finish(run, _answers.Outcome(None, StoreUnavailable("full", {"reason": "full"})))
+        assert await it.client.call("harmless", key="a", idempotency_key="k") == {"key": "a", "count": 1}
+
+
+@pytest.mark.parametrize("fail", ["", "mine"])
+async def test_an_answer_that_the_disk_did_not_take_is_given_to_who_asks_again_and_stored_later(
+    tmp_path: Path, fail: str
+) -> None:
+    """What the command did cannot be undone, so it does not run again."""
+    runs: list[str] = []
+
+    async def ask(it: Daemon) -> Any:
+        try:
+            return await it.client.call("author", key="a", fail=fail, idempotency_key="k")
+        except CommandError as error:
+            return error.code, error.message
+
+    expected: Any = ("MINE", "mine") if fail else {"key": "a", "count": 1}
+    async with daemon(tmp_path, runs) as it:
+        await it.store.write(put("filler", "x" * 3000))
+        await it.store.write(lambda transaction: transaction.execute("PRAGMA query_only = ON") and None)
+        code, message = await ask(it)
+        assert code == "UNAVAILABLE"
+        assert message.startswith("The command has ended, but the daemon cannot store its answer: ")
+        assert await ask(it) == expected
+        with pytest.raises(StoreError):
+            await it.answers.forget_expired()
+        it.store._connection.execute("PRAGMA query_only = OFF")
+        await it.answers.forget_expired()
+        assert await it.rows() == ["k"]
+        assert it.answers._owed == {}
+    async with daemon(tmp_path, runs) as it:
+        assert await ask(it) == expected
+    assert runs == ["a"]
+
+
+async def test_no_more_answers_wait_for_the_disk_than_are_kept(tmp_path: Path) -> None:
+    async with daemon(tmp_path, [], count=2) as it:
+        await it.store.write(lambda transaction: transaction.execute("PRAGMA query_only = ON") and None)
+        for number in range(5):
+            with pytest.raises(Unavailable):
+                await it.client.call("author", key="a", idempotency_key=str(number))
+        assert [run.key for run in it.answers._owed] == ["3", "4"]
+        # Let go for room, and not stored in the place of another's answer.
+        it.answers._kept.popitem(last=False)
+        it.store._connection.execute("PRAGMA query_only = OFF")
+        await it.answers.forget_expired()
+        assert await it.rows() == ["4"]
 
 
 async def test_what_was_stored_is_the_answer_though_the_command_ran_out_of_time(tmp_path: Path) -> None:

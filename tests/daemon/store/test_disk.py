@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from poppo_ipc.daemon.store import Store, StoreError, Transaction
+from poppo_ipc.daemon.store import Store, StoreError, StoreUnavailable, Transaction
 
 from .kit import Gate, keys, opened, put
 
@@ -50,7 +50,8 @@ async def test_a_full_disk_fails_the_whole_commit_and_the_store_recovers(
         assert all(isinstance(outcome, StoreError) for outcome in outcomes.values())
         assert it.store.failure is not None
         assert "full" in it.store.failure
-        assert "A commit of 3 changes failed" in caplog.text
+        assert "A commit of 3 changes to " in caplog.text
+        assert "failed: database or disk is full (SQLITE_FULL)" in caplog.text
         assert await keys(it.store) == {"before"}
         assert it.heard == [["put", "before", 1]]
 
@@ -71,7 +72,7 @@ async def test_a_disk_that_is_full_for_long_fails_each_change_and_none_waits_for
     async with opened(tmp_path / "db") as it:
         await set_room(it.store, 0)
         for number in range(15):
-            with pytest.raises(StoreError, match="could not be written"):
+            with pytest.raises(StoreUnavailable, match="the disk is full"):
                 await it.store.write(put(str(number), "x" * 10_000))
         assert await keys(it.store) == set()
         await set_room(it.store, 100)

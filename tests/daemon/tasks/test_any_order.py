@@ -17,7 +17,14 @@ from .kit import bench
 
 pytestmark = pytest.mark.trio
 
-STEPS = ("submit", "claim", "complete", "fail", "interrupt", "cancel", "clear", "pause", "resume", "retry", "settle")
+ENDINGS = {
+    "complete": Ending.COMPLETED,
+    "exchange": Ending.COMPLETED,
+    "fail": Ending.FAILED,
+    "exchange failed": Ending.FAILED,
+    "interrupt": Ending.INTERRUPTED,
+}
+STEPS = ("submit", "claim", *ENDINGS, "cancel", "clear", "pause", "resume", "retry", "settle")
 
 
 @settings(max_examples=14, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -44,9 +51,13 @@ async def test_whatever_happens_side_by_side_memory_and_disk_agree(
                     with trio.CancelScope() as scope:
                         waiting.append(scope)
                         jobs.append(await it.queue.next_job("w"))
+                case "exchange" | "exchange failed" if job is not None:
+                    following = await it.queue.exchange_job(job, "w", JobOutcome(ending=ENDINGS[step]))
+                    if following is not None:
+                        jobs.append(following)
+                    it.wall.ms += 1000
                 case "complete" | "fail" | "interrupt" if job is not None:
-                    ending = {"complete": Ending.COMPLETED, "fail": Ending.FAILED, "interrupt": Ending.INTERRUPTED}
-                    await it.queue.job_ended(job, "w", JobOutcome(ending=ending[step]))
+                    await it.queue.job_ended(job, "w", JobOutcome(ending=ENDINGS[step]))
                     it.wall.ms += 1000
                 case "cancel" if task_id is not None:
                     with trio.CancelScope() as scope:
@@ -65,7 +76,7 @@ async def test_whatever_happens_side_by_side_memory_and_disk_agree(
                 if step == "settle":
                     await it.settle()
                     continue
-                job = jobs.pop() if jobs and step in ("complete", "fail", "interrupt") else None
+                job = jobs.pop() if jobs and step in ENDINGS else None
                 nursery.start_soon(one, step, chances.choice(known) if known else None, job)
                 for _ in range(chances.randrange(3)):
                     await trio.lowlevel.checkpoint()

@@ -278,3 +278,73 @@ async def test_an_end_that_the_pool_no_longer_waits_for_is_stored_all_the_same(
         assert await it.state(task_id) == "completed"
         assert len(it.told("task.completed")) == 1
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("mended", [True, False])
+async def test_an_end_that_could_not_be_stored_is_tried_once_more_as_the_daemon_stops(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mended: bool
+) -> None:
+    """Whatever came of that, it says what is lost."""
+
+    def set_read_only(on: int) -> None:
+        it.store._connection.execute(f"PRAGMA query_only = {on}")
+
+    async with bench(tmp_path) as it:
+        task_id = await it.submit()
+        job = await it.claim()
+        it.queue.job_output(job, "stdout", b"last words")
+        set_read_only(1)
+        with trio.CancelScope() as pool:
+            async with trio.open_nursery() as ending:
+                ending.start_soon(it.end, job)
+                while it.store.failure is None:
+                    await trio.lowlevel.checkpoint()
+                await wait_all_tasks_blocked()
+                pool.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(it.queue.run)
+            await wait_all_tasks_blocked()
+            if mended:
+                set_read_only(0)
+            nursery.cancel_scope.cancel()
+        set_read_only(0)
+        await it.check()
+        assert await it.state(task_id) == ("completed" if mended else "running")
+        assert ("The ends of 1 tasks could not be stored" in caplog.text) is not mended
+    async with bench(tmp_path) as it:
+        assert await it.state(task_id) == ("completed" if mended else "failed")
+        assert await it.output(task_id) == ([("stdout", "last words")] if mended else [])
+
+
+async def test_an_end_is_stored_though_output_of_another_task_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It came after the output, and waited for as long as that did."""
+    caplog.set_level(logging.CRITICAL)
+    async with bench(tmp_path) as it, trio.open_nursery() as nursery:
+        task_id = await it.submit()
+        await it.submit()
+        job, other = await it.claim(), await it.claim()
+        it.store._connection.execute("PRAGMA query_only = 1")
+        with trio.CancelScope() as pool:
+            async with trio.open_nursery() as ending:
+                ending.start_soon(it.end, job)
+                while it.store.failure is None:
+                    await trio.lowlevel.checkpoint()
+                await wait_all_tasks_blocked()
+                pool.cancel()
+        it.store._connection.execute("PRAGMA query_only = 0")
+        it.queue.job_output(other, "stdout", b"much")
+
+        async def flush(task_ids: Any) -> None:
+            raise StoreError("full")
+
+        monkeypatch.setattr(it.queue.printing, "flush", flush)
+        nursery.start_soon(it.queue.run)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(0.25)
+        with trio.fail_after(LIMIT):
+            while task_id in it.queue.running:
+                await trio.lowlevel.checkpoint()
+        assert await it.state(task_id) == "completed"
+        nursery.cancel_scope.cancel()
