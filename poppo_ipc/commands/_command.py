@@ -93,6 +93,10 @@ class Command:
     middleware: tuple[Middleware, ...] = ()
     hidden: bool = False
     requires: tuple[str, ...] = ()
+    #: Whether it is a plain `def` with nothing around it: it cannot wait.
+    inline: bool = attrs.field(init=False, repr=False)
+    #: Whether it sees nothing of the call but its args, besides.
+    lone: bool = attrs.field(init=False, repr=False)
     #: Check an args object and make of it what `start` takes. Raises `InvalidArgs`, and runs nothing of the handler.
     bind: Callable[[dict[str, Any]], Bound] = attrs.field(init=False, repr=False)
     #: Make the handler's result ready for JSON. Raises `WireMismatch` where it is not what was declared.
@@ -102,6 +106,8 @@ class Command:
 
     def __attrs_post_init__(self) -> None:
         # Looked up once here, since each is used for every call.
+        object.__setattr__(self, "inline", self.kind is Kind.SYNC and not self.middleware)
+        object.__setattr__(self, "lone", self.inline and not self.takes_ctx)
         object.__setattr__(self, "bind", self.args_model.bind)
         for name, model in (("encode_result", self.result_model), ("encode_item", self.item_model)):
             object.__setattr__(self, name, encode_result if model is None else model.encode)

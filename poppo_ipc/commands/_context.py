@@ -17,8 +17,12 @@ __all__ = ["Context", "Peer", "Principal", "Session"]
 
 def _matcher(scopes: tuple[str, ...]) -> Callable[[str], object]:
     if "*" in scopes:
-        return lambda scope: scope
+        return _matches_all
     return re.compile("|".join(fnmatch.translate(scope) for scope in scopes) or r"(?!)").match
+
+
+def _matches_all(scope: str) -> object:
+    return scope
 
 
 def _scopes(given: str | Iterable[str]) -> tuple[str, ...]:

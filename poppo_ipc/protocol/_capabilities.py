@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 __all__ = [
@@ -33,4 +34,10 @@ def agreed(offered: frozenset[str], wanted: Any) -> frozenset[str]:
     """Those that are offered and wanted; a `wanted` from the peer that is no list of strings wants nothing."""
     if not isinstance(wanted, list):
         return frozenset()
-    return offered.intersection(name for name in wanted if isinstance(name, str))
+    return _shared(offered.intersection(name for name in wanted if isinstance(name, str)))
+
+
+@functools.lru_cache(maxsize=256)
+def _shared(capabilities: frozenset[str]) -> frozenset[str]:
+    """The same object for all connections that agreed on the same."""
+    return capabilities

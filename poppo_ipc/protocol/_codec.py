@@ -5,6 +5,7 @@ Anything that is wrong with a payload is a `BadMessage` or a `VersionMismatch`; 
 
 from __future__ import annotations
 
+import functools
 from itertools import accumulate
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from poppo_ipc.protocol._frames import HEADER_BYTES, MAGIC, pack_header_into
 from poppo_ipc.protocol._messages import MAX_ID_CHARS, FromClient, FromServer, Message
 from poppo_ipc.protocol._version_rule import PROTOCOL_VERSION, compatible, mismatch_text
 
-__all__ = ["Codec", "encode", "nesting_depth"]
+__all__ = ["Codec", "codec_for", "encode", "nesting_depth"]
 
 _encoder = msgspec.json.Encoder()
 _encode_into = _encoder.encode_into
@@ -56,7 +57,7 @@ def encode(message: Message, limit: int) -> bytearray:
 class Codec:
     """Decodes what one side may receive: `peer` is `client` or `server`, the side that it comes from."""
 
-    __slots__ = ("_decode", "_nesting", "_peer", "_types")
+    __slots__ = ("_decode", "_nesting", "_peer", "_short", "_types")
 
     def __init__(self, peer: str, nesting: int) -> None:
         union: Any = FromClient if peer == "client" else FromServer
@@ -64,6 +65,7 @@ class Codec:
         self._types = frozenset(cls.__struct_config__.tag for cls in union.__args__)
         self._peer = peer
         self._nesting = nesting
+        self._short = 2 * nesting
 
     def decode(self, payload: bytes | bytearray) -> Message:
         """The message in `payload`. Raises BadMessage or VersionMismatch, with the message's id where known."""
@@ -71,7 +73,8 @@ class Codec:
             if not payload.isascii():
                 # msgspec does not look into the strings of fields that it skips; UTF-8 is a rule for the whole.
                 payload.decode()
-            if payload.count(b"[") + payload.count(b"{") > self._nesting:
+            # Each level takes two bytes; most payloads are too short to nest too deep.
+            if len(payload) > self._short and payload.count(b"[") + payload.count(b"{") > self._nesting:
                 self._check_nesting(payload)
             message: Message = self._decode(payload)
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -112,3 +115,9 @@ class Codec:
         if kind not in self._types:
             return BadMessage(f"Unknown message type: {kind[:MAX_ID_CHARS]}", message_id=message_id)
         return BadMessage(f"Malformed {kind} message: {error}", message_id=message_id)
+
+
+@functools.lru_cache(maxsize=16)
+def codec_for(peer: str, nesting: int) -> Codec:
+    """The same codec for all connections that would have equal ones: it keeps nothing of what it decodes."""
+    return Codec(peer, nesting)

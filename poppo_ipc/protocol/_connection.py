@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from attrs import frozen
 
@@ -22,12 +22,17 @@ from poppo_ipc.errors import (
     PoppoError,
     VersionMismatch,
 )
-from poppo_ipc.protocol._codec import Codec, encode
+from poppo_ipc.protocol._codec import codec_for, encode
 from poppo_ipc.protocol._frames import FrameDecoder
 from poppo_ipc.protocol._messages import ErrorBody, ErrorMessage, Message, Welcome
 from poppo_ipc.protocol._states import NEEDS_CAPABILITY, TRANSITIONS, Role, State
 
 __all__ = ["Connection", "Received", "Refusal"]
+
+# Names of their own: to look a member up in its Enum takes as long as half a check.
+_READY: Final = State.READY
+_CLOSING: Final = State.CLOSING
+_CLOSED: Final = State.CLOSED
 
 
 @frozen
@@ -47,7 +52,7 @@ Received = Message | Refusal
 
 
 def _now_ms() -> int:
-    return int(time.time() * 1000)
+    return time.time_ns() // 1_000_000
 
 
 class Connection(abc.ABC):
@@ -78,7 +83,7 @@ class Connection(abc.ABC):
         self._bad_in_a_row = 0
         self._clock = clock
         self._decoder = FrameDecoder()
-        self._codec = Codec(self.role.peer.value, nesting)
+        self._codec = codec_for(self.role.peer.value, nesting)
         self._open: set[str] = set()
         self._settled = False
         self._paused = False
@@ -116,7 +121,7 @@ class Connection(abc.ABC):
                 outcome = self._receive(payload)
                 if outcome is not None:
                     received.append(outcome)
-                    if self._over():
+                    if self.state is not _READY and self._over():
                         return received
             if self._decoder.error is not None:
                 received.append(self._refuse(self._decoder.error, fatal=True))
@@ -132,10 +137,10 @@ class Connection(abc.ABC):
         return ConnectionLost("The connection ended in the middle of a frame; connect again") if torn else None
 
     def _over(self) -> bool:
-        return self.state is State.CLOSING or self.state is State.CLOSED
+        return self.state is _CLOSING or self.state is _CLOSED
 
     def _limit(self) -> int:
-        return self._frame_bytes if self.state is State.READY else self._unauthenticated_frame_bytes
+        return self._frame_bytes if self.state is _READY else self._unauthenticated_frame_bytes
 
     def _receive(self, payload: bytes | bytearray) -> Received | None:
         try:

@@ -1,4 +1,4 @@
-"""Running a coroutine at once, in the task that made it, and being told when it first waits.
+"""Running a coroutine at once, in the task that made it, as far as it goes without waiting.
 
 This is the one file of the server that uses `trio.lowlevel`. Why, and why it is sound:
 
@@ -7,8 +7,9 @@ This is the one file of the server that uses `trio.lowlevel`. Why, and why it is
 - A handler that does wait must not keep that task from reading on. So when it first waits, another task takes over
   the reading, and this one stays with its handler to the end. The handler never changes its task: cancel scopes,
   nurseries and everything else that Trio ties to a task stay true.
-- `run_eagerly` is what `await` is, spelled out: every value goes up to Trio and every value or exception comes back
-  down unchanged. It only adds a call at the first suspension, before Trio has seen it.
+- `begin` and then `rest` are what `await` is, spelled out: every value goes up to Trio and every value or exception
+  comes back down unchanged. Between the two the coroutine may be entered in a waiting list already, though Trio has
+  not seen it wait: what is done there must not wake or cancel this task.
 - Each handler has a copy of the context (`contextvars`), as a task of its own would have: what it sets is not seen
   by the next one in the same task.
 """
@@ -16,30 +17,48 @@ This is the one file of the server that uses `trio.lowlevel`. Why, and why it is
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from trio.lowlevel import ParkingLot, checkpoint
 
-__all__ = ["ParkingLot", "checkpoint", "run_eagerly"]
+__all__ = ["ParkingLot", "Waiting", "begin", "checkpoint", "rest"]
 
 T = TypeVar("T")
 
 
-@types.coroutine
-def run_eagerly(
-    coroutine: Coroutine[Any, Any, T], context: Context, on_suspend: Callable[[], None]
-) -> Generator[Any, Any, T]:
-    """Await `coroutine` in `context`; call `on_suspend`, which must not raise, when it first waits, if it does."""
-    run = context.run
-    send = coroutine.send
+class Waiting(Generic[T]):
+    """A coroutine that has begun and waits for the first time. It has to be given to `rest`, without waiting before."""
+
+    __slots__ = ("context", "coroutine", "trap")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], context: Context, trap: Any) -> None:
+        self.coroutine = coroutine
+        self.context = context
+        self.trap = trap
+
+
+def begin(coroutine: Coroutine[Any, Any, T], context: Context) -> T | Waiting[T]:
+    """Run `coroutine` in `context`: gives its result, or what to go on with where it has to wait. Raises what it does.
+
+    To be called in the task that then awaits `rest`.
+    """
     try:
-        trap = run(send, None)
+        trap = context.run(coroutine.send, None)
     except StopIteration as stop:
         result: T = stop.value
         return result
-    on_suspend()
+    return Waiting(coroutine, context, trap)
+
+
+@types.coroutine
+def rest(waiting: Waiting[T]) -> Generator[Any, Any, T]:
+    """Await the rest of a coroutine that was begun; gives its result."""
+    run = waiting.context.run
+    coroutine = waiting.coroutine
+    send = coroutine.send
+    trap = waiting.trap
     while True:
         thrown: BaseException | None = None
         try:
@@ -50,7 +69,7 @@ def run_eagerly(
         try:
             trap = run(send, value) if thrown is None else run(coroutine.throw, thrown)
         except StopIteration as stop:
-            result = stop.value
+            result: T = stop.value
             return result
         finally:
             del thrown

@@ -7,15 +7,15 @@ from collections import deque
 from collections.abc import Iterable
 
 from attrs import frozen
+from msgspec import Struct
 
 from poppo_ipc.server._outbox import Frame
 
 __all__ = ["EventLog", "KeptEvent", "Missed"]
 
 
-@frozen(eq=False)
-class KeptEvent:
-    """An event that can be sent again."""
+class KeptEvent(Struct, frozen=True, eq=False, gc=False):
+    """An event that can be sent again. A Struct, as there are many: the garbage collector has not to look at them."""
 
     seq: int
     name: str
@@ -56,10 +56,11 @@ class EventLog:
         """Keep an event; `seq` is one more than the last one's."""
         assert seq == self.seq + 1
         self.seq = seq
-        self._kept.append(KeptEvent(seq, name, frame))
+        kept = self._kept
+        kept.append(KeptEvent(seq, name, frame))
         self._bytes += len(frame)
-        while self._kept and (len(self._kept) > self._max_events or self._bytes > self._max_bytes):
-            self._bytes -= len(self._kept.popleft().frame)
+        while len(kept) > self._max_events or self._bytes > self._max_bytes:
+            self._bytes -= len(kept.popleft().frame)
 
     def since(self, epoch: str, seq: int) -> Missed:
         """What came after `seq` of `epoch`.

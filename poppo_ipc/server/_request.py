@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -38,42 +37,32 @@ class RequestLog(logging.LoggerAdapter[logging.Logger]):
 class Request:
     """A command that was taken in. Implements `poppo_ipc.commands.Context`."""
 
-    __slots__ = (
-        "_credit", "_credit_came", "_items", "_items_bytes", "after_answer", "began", "bound", "deadline",
-        "declaration", "done", "joined", "reason", "request_id", "run", "scope", "session", "timer", "wants_items",
-    )  # fmt: skip
+    # What most commands never need is a value of the class: setting all of it for each took longer than their work.
+    began = 0.0
+    deadline = math.inf
+    run: KeyedRun | None = None
+    #: Whether another request began the run, and this one only waits for it.
+    joined = False
+    scope: trio.CancelScope | None = None
+    timer: Timer | None = None
+    reason: CommandError | None = None
+    done = False
+    after_answer: Callable[[], None] | None = None
+    _credit: int | None = None
+    _credit_came: trio.Event | None = None
+    _items: list[Any] | None = None
 
-    def __init__(
-        self,
-        session: Session,
-        request_id: str,
-        declaration: Command,
-        bound: Any,
-        *,
-        credit: int | None = None,
-        timeout: float | None = None,
-        run: KeyedRun | None = None,
-        joined: bool = False,
-    ) -> None:
+    def __init__(self, session: Session, request_id: str, declaration: Command, bound: Any) -> None:
         self.session = session
         self.request_id = request_id
         self.declaration = declaration
         self.bound = bound
-        self.began = time.perf_counter() if session.server.observer is not None else 0.0
-        self.deadline = math.inf if timeout is None else trio.current_time() + timeout
-        self.run = run
-        #: Whether another request began the run, and this one only waits for it.
-        self.joined = joined
-        self.scope: trio.CancelScope | None = None
-        self.timer: Timer | None = None
-        self.reason: CommandError | None = None
-        self.done = False
-        self.after_answer: Callable[[], None] | None = None
-        self.wants_items = STREAM in session.connection.capabilities
+
+    def limit(self, timeout: float | None, credit: int | None) -> None:
+        """What the client allows it: so many seconds from now, and so many items before it gives more credit."""
+        if timeout is not None:
+            self.deadline = trio.current_time() + timeout
         self._credit = credit
-        self._credit_came: trio.Event | None = None
-        self._items: list[Any] | None = None
-        self._items_bytes = 0
 
     # -- what the handler sees ------------------------------------------------------------------------------------
 
@@ -93,6 +82,11 @@ class Request:
         return RequestLog(
             logger, {"session": self.session.id, "request": self.request_id, "command": self.declaration.name}
         )
+
+    @property
+    def wants_items(self) -> bool:
+        """Whether the client takes items."""
+        return STREAM in self.session.connection.capabilities
 
     @property
     def cancelled(self) -> bool:

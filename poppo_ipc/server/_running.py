@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections.abc import MutableSequence
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from poppo_ipc.commands import Bound
 from poppo_ipc.commands import Command as Declaration
 from poppo_ipc.errors import (
     CallTimeout,
@@ -21,7 +23,7 @@ from poppo_ipc.errors import (
 from poppo_ipc.protocol import Command
 from poppo_ipc.server._answers import KeyedRun, Outcome
 from poppo_ipc.server._builtin import SESSION_BOUND
-from poppo_ipc.server._dispatch import command_error, is_failure, is_inline, must_store
+from poppo_ipc.server._dispatch import command_error, is_failure, must_store
 from poppo_ipc.server._request import Request
 
 if TYPE_CHECKING:
@@ -37,15 +39,16 @@ _LONGEST_TIMEOUT_MS: Final = 2**53
 class Running:
     """The commands of `session` that have no answer yet."""
 
-    __slots__ = ("_abandoned", "_requests", "_session")
+    __slots__ = ("_abandoned", "_lone", "_requests", "_session")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._requests: dict[str, Request] = {}
         self._abandoned = False
+        self._lone = 0
 
     def __len__(self) -> int:
-        return len(self._requests)
+        return len(self._requests) + self._lone
 
     # -- beginning ----------------------------------------------------------------------------------------------
 
@@ -54,19 +57,26 @@ class Running:
         session = self._session
         session.counters.commands += 1
         request_id = message.id
+        bound: Bound | None = None
         try:
             declaration = session.server.dispatcher.admit(session, message, len(self._requests))
             key = message.idempotency_key
             if key and declaration.name not in SESSION_BOUND:
                 request = self._begin_keyed(message, declaration, key)
+            elif declaration.lone:
+                request, bound = None, declaration.bind(message.args)
             else:
-                request = self._take_in(message, declaration, None)
+                request = self._take_in(message, declaration)
         except BaseException as error:
             if not is_failure(error):
                 raise
             self._refuse(message, command_error(error, session, message.command, request_id))
             return None
-        if request is None or not is_inline(request.declaration) or must_store(request):
+        if request is None:
+            if bound is not None:
+                self._run_lone(request_id, declaration, bound)
+            return None
+        if not declaration.inline or (request.run is not None and must_store(request)):
             return request
         self._run_inline(request)
         return None
@@ -77,32 +87,29 @@ class Running:
         if server.observer is not None:
             server.observer(message.command if message.command in server.commands else "", 0.0, error.code)
 
-    def _take_in(self, message: Command, declaration: Declaration, joins: KeyedRun | None) -> Request:
-        bound = declaration.bind(message.args)
-        timeout_ms = message.timeout_ms
-        request = Request(
-            self._session,
-            message.id,
-            declaration,
-            bound,
-            credit=message.credit or None,
-            timeout=min(timeout_ms, _LONGEST_TIMEOUT_MS) / 1000 if timeout_ms else None,
-            run=joins,
-            joined=joins is not None,
-        )
+    def _take_in(self, message: Command, declaration: Declaration) -> Request:
+        session = self._session
+        server = session.server
+        request = Request(session, message.id, declaration, declaration.bind(message.args))
+        if server.observer is not None:
+            request.began = time.perf_counter()
+        timeout_ms, credit = message.timeout_ms, message.credit
+        if timeout_ms or credit:
+            request.limit(min(timeout_ms, _LONGEST_TIMEOUT_MS) / 1000 if timeout_ms else None, credit or None)
         self._requests[message.id] = request
-        self._session.server.running += 1
+        server.running += 1
         return request
 
     def _begin_keyed(self, message: Command, declaration: Declaration, key: str) -> Request | None:
         session = self._session
         answers = session.server.answers
         run = answers.find(session.principal.name, key, declaration.name, message.args)
+        request = self._take_in(message, declaration)
         if run is None:
-            request = self._take_in(message, declaration, None)
             request.run = answers.begin(session.principal.name, key, declaration.name, message.args)
             return request
-        request = self._take_in(message, declaration, run)
+        request.run = run
+        request.joined = True
         if run.outcome is not None:
             self.settle_joined(request, run.outcome)
         else:
@@ -110,10 +117,33 @@ class Running:
             self.arm(request)
         return None
 
+    def _run_lone(self, request_id: str, declaration: Declaration, bound: Bound) -> None:
+        """Run what cannot wait and sees nothing of the call: nothing can stop it either, so it needs no `Request`."""
+        session = self._session
+        server = session.server
+        began = 0.0 if server.observer is None else time.perf_counter()
+        failure: CommandError | None = None
+        result: Any = None
+        args, kwargs = bound
+        self._lone = 1
+        server.running += 1
+        try:
+            result = declaration.encode_result(copy_context().run(declaration.handler, *args, **kwargs))
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            failure = command_error(error, session, declaration.name, request_id)
+        finally:
+            self._lone = 0
+            server.one_less_running()
+        failure = self._answer(request_id, declaration.name, result, failure)
+        if server.observer is not None:
+            server.observer(declaration.name, time.perf_counter() - began, None if failure is None else failure.code)
+
     def _run_inline(self, request: Request) -> None:
         declaration = request.declaration
         try:
-            result = declaration.encode_result(declaration.start(request, request.bound))
+            result = declaration.encode_result(copy_context().run(declaration.start, request, request.bound))
         except BaseException as error:
             if not is_failure(error):
                 raise
@@ -130,7 +160,7 @@ class Running:
 
     # -- from the client ----------------------------------------------------------------------------------------
 
-    def cancel(self, request_id: str, inbox: deque[Command]) -> None:
+    def cancel(self, request_id: str, inbox: MutableSequence[Command]) -> None:
         """The client no longer wants an answer. Without effect where it has one."""
         request = self._requests.get(request_id)
         if request is not None:
@@ -143,7 +173,7 @@ class Running:
                 self._refuse(message, CommandCancelled("The command was cancelled"))
                 return
 
-    def credit(self, request_id: str, credit: int, inbox: deque[Command]) -> None:
+    def credit(self, request_id: str, credit: int, inbox: MutableSequence[Command]) -> None:
         """The client has room for so many more items."""
         request = self._requests.get(request_id)
         if request is not None:
@@ -188,6 +218,12 @@ class Running:
         if request.done:
             return
         failure: CommandError | None = request.reason
+        if failure is None and error is None and request.run is None:
+            self._close(request)
+            failure = self._answer(request.request_id, request.declaration.name, result, None)
+            if request.after_answer is not None or self._session.server.observer is not None:
+                self._after(request, failure)
+            return
         if failure is None and error is not None:
             failure = command_error(error, self._session, request.command, request.request_id)
         elif failure is not None and error is not None and error is not failure:
@@ -197,7 +233,7 @@ class Running:
             failure = self._settle_keyed(request, run, result, failure)
         else:
             self._close(request)
-            failure = self._answer(request, result, failure)
+            failure = self._answer(request.request_id, request.command, result, failure)
         self._after(request, failure)
 
     def _settle_keyed(
@@ -232,25 +268,29 @@ class Running:
         self._session.server.one_less_running()
 
     def _after(self, request: Request, failure: CommandError | None) -> None:
-        observer = self._session.server.observer
+        session = self._session
+        observer = session.server.observer
         if observer is not None:
             code = None if failure is None else failure.code
             observer(request.command, time.perf_counter() - request.began, code)
-        follow_up, request.after_answer = request.after_answer, None
-        if follow_up is not None and failure is None and not self._session.over:
-            follow_up()
+        follow_up = request.after_answer
+        if follow_up is not None:
+            request.after_answer = None
+            if failure is None and not session.over:
+                follow_up()
 
     def _answer_outcome(self, request: Request, outcome: Outcome) -> CommandError | None:
-        return self._answer(request, msgspec.Raw(outcome.result or b"null"), outcome.error)
+        result = msgspec.Raw(outcome.result or b"null")
+        return self._answer(request.request_id, request.command, result, outcome.error)
 
-    def _answer(self, request: Request, result: Any, failure: CommandError | None) -> CommandError | None:
+    def _answer(self, request_id: str, command: str, result: Any, failure: CommandError | None) -> CommandError | None:
         """Queue the one answer; gives the error that it is, if it is one."""
         session = self._session
         if session.over:
             return failure
         if failure is None:
             try:
-                session.outbox.put(session.connection.respond(request.request_id, result))
+                session.outbox.put(session.connection.respond(request_id, result))
                 return None
             except FrameTooLarge:
                 failure = ResultTooLarge("The answer does not fit a frame; the command did run")
@@ -258,8 +298,8 @@ class Running:
                 raise
             except Exception as error:
                 # The handler gave what is not JSON.
-                failure = command_error(error, session, request.command, request.request_id)
-        self._answer_error(request.request_id, failure)
+                failure = command_error(error, session, command, request_id)
+        self._answer_error(request_id, failure)
         return failure
 
     def _answer_error(self, request_id: str, error: CommandError) -> None:

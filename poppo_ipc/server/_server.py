@@ -341,6 +341,7 @@ class Server:
     @property
     def sessions(self) -> tuple[SessionInfo, ...]:
         """The clients that are connected."""
+        self.fanout.settle()
         now, wall = trio.current_time(), datetime.now(UTC)
         return tuple(
             _info(session, wall - timedelta(seconds=now - session.since))

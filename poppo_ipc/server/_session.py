@@ -1,30 +1,20 @@
-"""One client: its connection and the tasks that serve it, all in one nursery.
-
-One task at a time leads: it reads, and runs each command at once in its own turn. When a handler waits, another task
-takes the lead (see `_eager.py`), so that reading goes on; commands begin in the order in which they came.
-"""
+"""One client, from welcome to its end: its connection, what is queued for it, and the nursery of all its tasks."""
 
 from __future__ import annotations
 
-import contextvars
 import logging
-import math
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import anyio
 import trio
 from attrs import define
 
 from poppo_ipc.commands import Principal
-from poppo_ipc.protocol import SUBSCRIBE, Cancel, Command, Credit, Ping, Received, Refusal, ServerConnection, State
-from poppo_ipc.server._dispatch import execute, is_failure
-from poppo_ipc.server._eager import ParkingLot, checkpoint, run_eagerly
+from poppo_ipc.protocol import SUBSCRIBE, ServerConnection, State
 from poppo_ipc.server._fanout import Subscription, encode_event
-from poppo_ipc.server._handshake import authenticate
 from poppo_ipc.server._idle import watch_idle
-from poppo_ipc.server._outbox import EventFrame, Frame, Outbox, Overflowed
-from poppo_ipc.server._request import Request
+from poppo_ipc.server._lead import Lead
+from poppo_ipc.server._outbox import Batch, EventFrame, Frame, Outbox, Overflowed
 from poppo_ipc.server._running import Running
 from poppo_ipc.server._timers import Timer
 from poppo_ipc.server._writer import Writer
@@ -36,13 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Counters", "Session"]
 
 logger = logging.getLogger("poppo_ipc.server")
-
-_READ_BYTES: Final = 64 * 1024
-# Commands that one task runs without ever waiting before it lets the others have a turn.
-_TURN: Final = 64
-# Tasks of a client that are kept for the next handlers that wait, as many as it may have running at the most: to make
-# one anew for each took a quarter of the time of a stored submit. They go with the client.
-_BENCH: Final = 256
 
 
 @define(eq=False)
@@ -81,23 +64,19 @@ class Session:
             nesting=limits.nesting,
             bad_messages=limits.bad_messages,
         )
-        self.outbox = Outbox(limits.outbox_bytes, limits.overflow, self._tell_loss)
+        self.outbox = Outbox(
+            limits.outbox_bytes, limits.overflow, self._tell_loss, server.fanout.coming, self._catch_up
+        )
         self.running = Running(self)
         self.subscriptions: dict[str, Subscription] = {}
         self.over = False
-        self.ended = trio.Event()
-        self._nursery: trio.Nursery
         self.writer: Writer
-        self._inbox: deque[Command] = deque()
-        self._inbox_empty: trio.Event | None = None
-        self._unstarted: Request | None = None
+        self._nursery: trio.Nursery
+        self._lead: Lead
+        self._ended: trio.Event | None = None
         self._auth_timer: Timer | None = None
-        self._bench = ParkingLot()
-        self._bench_size = min(_BENCH, limits.running_per_client)
-        self._turn = 0
-        self._taken = 0
-        self._starting: Request | None = None
         self._refused = False
+        self._closed = False
 
     @property
     def peer(self) -> PeerCredentials | None:
@@ -121,12 +100,13 @@ class Session:
                 self.writer = Writer(
                     self.stream, self.outbox, self._nursery, self.server.limits.stall_seconds, self.disconnect
                 )
+                self._lead = Lead(self, self._nursery)
                 self._open()
-                await self._work()
+                await self._lead.work()
         finally:
-            self._detach()
+            self.detach()
             self.running.abandon()
-            await self._close_stream()
+            await self.close_stream()
 
     def _open(self) -> None:
         self.outbox.put(self.connection.welcome())
@@ -159,16 +139,25 @@ class Session:
         """End the connection now. Safe to call from anywhere, any number of times."""
         if not self.over:
             logger.info("Session %s is disconnected: %s", self.id, reason, extra={"session": self.id})
-            self._detach()
-            self._nursery.start_soon(self._close_stream)
+            self.detach()
+            self._nursery.start_soon(self.close_stream)
 
-    async def _close_stream(self) -> None:
-        with trio.move_on_after(self.server.limits.flush_seconds, shield=True):
-            # Wakes whoever reads or writes.
-            await self.stream.aclose()
+    def gone(self) -> None:
+        """The client has ended the connection, or it broke."""
+        if not self.over:
+            self.connection.receive_eof()
+            self.detach()
 
-    def _detach(self) -> None:
-        """The connection has gone: cancel what runs for it, except what was begun with a key."""
+    async def close_stream(self) -> None:
+        """Close the connection, within `flush_seconds`. Shielded from cancellation. Once closed, it does nothing."""
+        if not self._closed:
+            with trio.move_on_after(self.server.limits.flush_seconds, shield=True):
+                # Wakes whoever reads or writes.
+                await self.stream.aclose()
+            self._closed = True
+
+    def detach(self) -> None:
+        """The connection has gone: cancel what runs for it, except what was begun with a key. Does not close it."""
         if self.over:
             return
         self.over = True
@@ -176,11 +165,10 @@ class Session:
         self.writer.stop()
         self._end_auth_time()
         self._end_events()
-        self._inbox.clear()
-        self._tell_inbox_empty()
+        self._lead.stop()
         self.running.client_gone()
-        self._bench.unpark_all()
-        self.ended.set()
+        if self._ended is not None:
+            self._ended.set()
 
     def _end_events(self) -> None:
         self.server.fanout.forget(self, self.subscriptions.values())
@@ -194,192 +182,16 @@ class Session:
         """
         with trio.move_on_after(self.server.limits.flush_seconds):
             await self._say_no_more()
-            await self.ended.wait()
+            if not self.over:
+                self._ended = self._ended or trio.Event()
+                await self._ended.wait()
         self.disconnect("the server is done with it")
 
     async def _say_no_more(self) -> None:
         self.connection.end()
         self._end_events()
-        while self._inbox and not self.over:
-            if self._inbox_empty is None:
-                self._inbox_empty = trio.Event()
-            await self._inbox_empty.wait()
+        await self._lead.until_all_begun()
         await self.writer.end()
-
-    def _tell_inbox_empty(self) -> None:
-        if self._inbox_empty is not None:
-            self._inbox_empty.set()
-            self._inbox_empty = None
-
-    # -- the tasks ----------------------------------------------------------------------------------------------
-
-    async def _work(self) -> None:
-        """Lead while this task may; then wait on the bench for the lead to come round."""
-        try:
-            while await self._lead():
-                if self.over or len(self._bench) >= self._bench_size:
-                    return
-                await self._bench.park()
-                if self.over:
-                    return
-        except BaseException:
-            # The nursery ends with this task: from now on nothing may be started in it.
-            self._detach()
-            raise
-
-    def _hand_over(self) -> None:
-        """The handler that this task runs has to wait: let another task lead."""
-        if self._starting is not None and self._starting.deadline != math.inf:
-            self.running.arm(self._starting)
-        self._turn += 1
-        self.flush()
-        if self._bench:
-            self._bench.unpark()
-        else:
-            self._nursery.start_soon(self._work)
-
-    async def _lead(self) -> bool:
-        """Read and run commands; True when the lead has gone to another task, False at the end of the connection.
-
-        One cancel scope serves all the commands that this task runs, as long as none of them is cancelled.
-        """
-        while True:
-            request: Request | None = None
-            turn = self._turn
-            try:
-                with trio.CancelScope() as scope:
-                    while not scope.cancel_called:
-                        request = None
-                        request = await self._next()
-                        if self.over:
-                            return False
-                        if request is not None:
-                            request.scope = scope
-                            await self._run(request)
-                            if turn != self._turn:
-                                break
-            except BaseException as error:
-                # What is left of a cancelled handler's exceptions once the scope has taken its own.
-                if request is None or request.reason is None or not is_failure(error):
-                    raise
-                self.running.settle(request, error=error)
-            if request is not None and not request.done:
-                self.running.settle(request, error=request.reason)
-            if turn != self._turn:
-                self._flush_soon()
-                return True
-
-    async def _next(self) -> Request | None:
-        """The next request that has to be run; None where there was one that is answered already, or the end."""
-        if not self._inbox:
-            await self._read()
-        elif self.outbox.full:
-            await self.writer.room()
-        elif self._taken >= _TURN:
-            self._taken = 0
-            self.flush()
-            await checkpoint()
-        while self._unstarted:
-            await checkpoint()
-        if self.over or not self._inbox:
-            return None
-        self._taken += 1
-        request = self.running.begin(self._inbox.popleft())
-        if request is None or self.server.eager:
-            return request
-        # The next one waits until it has begun: commands begin in the order in which they came.
-        self._unstarted = request
-        self._nursery.start_soon(self._run_alone)
-        return None
-
-    async def _run(self, request: Request) -> None:
-        self._starting = request
-        try:
-            result = await run_eagerly(execute(request), contextvars.copy_context(), self._hand_over)
-        except BaseException as error:
-            if not is_failure(error):
-                raise
-            self.running.settle(request, error=error)
-        else:
-            self.running.settle(request, result=result)
-
-    async def _run_alone(self) -> None:
-        """A task for one command: how all are run where the fast path is off."""
-        assert self._unstarted is not None
-        request, self._unstarted = self._unstarted, None
-        if request.deadline != math.inf:
-            self.running.arm(request)
-        try:
-            with trio.CancelScope() as request.scope:
-                if request.reason is None:
-                    self.running.settle(request, result=await execute(request))
-        except BaseException as error:
-            if (request.done and request.reason is None) or not is_failure(error):
-                raise
-            self.running.settle(request, error=error)
-        if not request.done:
-            self.running.settle(request, error=request.reason)
-        self._flush_soon()
-
-    # -- reading ------------------------------------------------------------------------------------------------
-
-    async def _read(self) -> None:
-        """Wait for bytes, and take in what they hold. At the end of the connection `over` is set."""
-        self._taken = 0
-        self._tell_inbox_empty()
-        self.flush()
-        if self.outbox.full:
-            await self.writer.room()
-        try:
-            await self.stream.wait_readable()
-            data = self.stream.receive_nowait(_READ_BYTES)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            data = b""
-        if data is None or self.over:
-            return
-        if not data:
-            self.connection.receive_eof()
-            self._detach()
-            # Now, and not when the last of its commands has ended.
-            await self._close_stream()
-            return
-        self.last_heard = trio.current_time()
-        self.counters.bytes_in += len(data)
-        await self._take_in(self.connection.receive_data(data))
-
-    async def _take_in(self, batch: list[Received]) -> None:
-        while batch:
-            for received in batch:
-                if self.over:
-                    return
-                if type(received) is Command:
-                    self._inbox.append(received)
-                else:
-                    self._take_in_other(received)
-            batch = []
-            if self.connection.paused and not self.over:
-                batch = await authenticate(self)
-
-    def _take_in_other(self, received: Received) -> None:
-        match received:
-            case Refusal():
-                self.refuse(received)
-            case Ping():
-                self.outbox.put_first(self.connection.pong(received))
-                self.flush()
-            case Cancel():
-                self.running.cancel(received.id, self._inbox)
-            case Credit():
-                self.running.credit(received.id, received.credit, self._inbox)
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Tell the client what it should not have sent, and end the connection where that is fatal."""
-        if refusal.reply is not None:
-            self.outbox.put(refusal.reply)
-        if refusal.fatal:
-            logger.info("Session %s is refused: %s", self.id, refusal.error, extra={"session": self.id})
-            self.end_soon()
-        self.flush()
 
     def end_soon(self) -> None:
         """End the connection once what is queued has gone out, and what was asked before and needs no waiting."""
@@ -413,16 +225,56 @@ class Session:
         return self.connection.state is State.READY
 
     def deliver(self, event: EventFrame) -> None:
-        """Queue an event, or do what the policy says where it does not fit."""
+        """Queue an event of this client's own, or do what the policy says where it does not fit."""
         if self.over:
             return
+        self.counters.events += 1
         try:
             self.outbox.put_event(event)
         except Overflowed:
             self.disconnect("its outbox is full")
             return
-        self.counters.events += 1
-        self.server.fanout.flush_soon(self)
+        self._flush_events()
+
+    def write_events(self, batch: Batch) -> None:
+        """Send events at once if nothing else waits, or queue them and have them flushed."""
+        if self.over:
+            return
+        self.counters.events += len(batch.events)
+        left = self.writer.write_past(batch)
+        if left:
+            self._queue_events(left, len(batch.data) if left is batch.events else sum(len(each.frame) for each in left))
+
+    def write_event(self, batch: Batch) -> None:
+        """The same for a lone event, which waits for the answer where one is due: they leave together."""
+        if self.running:
+            self.queue_events(batch)
+        else:
+            self.write_events(batch)
+
+    def queue_events(self, batch: Batch) -> None:
+        """Queue events and have them flushed, or do what the policy says where they do not fit."""
+        if not self.over:
+            self.counters.events += len(batch.events)
+            self._queue_events(batch.events, len(batch.data))
+
+    def _queue_events(self, events: Sequence[EventFrame], size: int) -> None:
+        try:
+            self.outbox.put_events(events, size)
+        except Overflowed:
+            self.disconnect("its outbox is full")
+            return
+        self._flush_events()
+
+    def _flush_events(self) -> None:
+        if self.writer.blocked:
+            # What is queued goes out behind what is left over; a task sees to it.
+            self.writer.flush()
+        else:
+            self.server.fanout.flush_soon(self)
+
+    def _catch_up(self) -> None:
+        self.server.fanout.catch_up(self)
 
     def _tell_loss(self, dropped: int, first_seq: int | None, last_seq: int | None) -> Frame:
         data = {"dropped": dropped, "firstSeq": first_seq, "lastSeq": last_seq}

@@ -6,12 +6,12 @@ That task lives only while something is left over, so a client that keeps up cos
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 import trio
 
-from poppo_ipc.server._outbox import Outbox
+from poppo_ipc.server._outbox import Batch, EventFrame, Frame, Outbox
 from poppo_ipc.transport import Stream
 
 __all__ = ["Writer"]
@@ -55,24 +55,57 @@ class Writer:
         """Whether something waits to be written."""
         return self._rest is not None or bool(self._outbox)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether something is left over that a task has to write first."""
+        return self._rest is not None
+
     def flush(self) -> None:
         """Write what is queued, as far as that goes without waiting; a task sees to the rest."""
-        if self._rest is not None or self.lost or self._ended or not self._outbox:
-            if self._rest is not None:
-                self._watch_stall()
+        if self._rest is not None:
+            self._watch_stall()
+            return
+        if self.lost or self._ended or not self._outbox:
             return
         chunk = self._outbox.take()
-        try:
-            sent = self._stream.send_nowait(chunk)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            self._lose("the connection broke")
+        sent = self._send(chunk)
+        if self.lost:
             return
         self._wrote(sent)
         if sent < len(chunk) or self._outbox:
-            self._rest = memoryview(chunk)[sent:]
-            self._progress_at = trio.current_time()
-            self._watch_stall()
-            self._nursery.start_soon(self._drain)
+            self._leave(memoryview(chunk)[sent:])
+
+    def write_past(self, batch: Batch) -> Sequence[EventFrame]:
+        """Write events at once where nothing is queued or being written; gives those that have to be queued.
+
+        What is left of the last event that was begun is written next, by a task, and can no longer be dropped. Those
+        that are given back can: they belong in the outbox, and `flush` has to follow.
+        """
+        if self._rest is not None or self._outbox.bytes or self.lost or self._ended:
+            return batch.events
+        data = batch.data
+        sent = self._send(data)
+        self.bytes_out += sent
+        if sent == len(data) or self.lost:
+            return ()
+        end, behind = batch.after(sent)
+        self._outbox.begun(end - sent)
+        self._leave(memoryview(data)[sent:end])
+        return behind
+
+    def _send(self, data: Frame) -> int:
+        try:
+            return self._stream.send_nowait(data)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._lose("the connection broke")
+            return 0
+
+    def _leave(self, rest: memoryview) -> None:
+        """Have a task write what is left over, and what is queued behind it."""
+        self._rest = rest
+        self._progress_at = trio.current_time()
+        self._watch_stall()
+        self._nursery.start_soon(self._drain)
 
     async def end(self) -> None:
         """Wait until all is written, and tell the client that no more comes. A second time it does nothing."""

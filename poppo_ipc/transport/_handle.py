@@ -21,19 +21,21 @@ class Handle:
     sleep for ever. So the number is given back only when the last waiter has left.
     """
 
+    __slots__ = ("_closed", "_waiters", "sock")
+
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
         self._waiters = 0
         self._closed = False
 
-    async def readable(self) -> None:
+    def readable(self) -> Awaitable[None]:
         """Wait until a read would not block. Raises ClosedResourceError once closed."""
-        await self._wait(anyio.wait_readable)
+        return self._wait(anyio.wait_readable)
 
-    async def writable(self) -> None:
+    def writable(self) -> Awaitable[None]:
         """Wait until a write would not block. Raises ClosedResourceError once closed."""
-        await self._wait(anyio.wait_writable)
+        return self._wait(anyio.wait_writable)
 
     def close(self) -> None:
         """Close the socket and wake its waiters with ClosedResourceError. Idempotent."""

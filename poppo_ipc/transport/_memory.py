@@ -81,7 +81,7 @@ class MemoryStream(PolledStream):
         self._in.writable.wake()
         return data
 
-    def _push(self, data: memoryview) -> int:
+    def _push(self, data: bytes | bytearray | memoryview) -> int:
         if self._out.reader_gone:
             raise BrokenResourceError
         taken = data[: max(self._out.room, 0)]

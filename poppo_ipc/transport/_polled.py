@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Awaitable
 from typing import final
 
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, ResourceGuard
+from anyio import BrokenResourceError, BusyResourceError, ClosedResourceError, EndOfStream
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 from ._address import Address
@@ -13,6 +14,28 @@ from ._contract import Stream
 from ._peer import PeerCredentials
 
 __all__ = ["PolledStream"]
+
+
+class _Direction:
+    """One task at a time, as `anyio.ResourceGuard`; what does not wait only looks whether it is `busy`."""
+
+    __slots__ = ("_doing", "busy")
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self.busy = False
+
+    def __enter__(self) -> None:
+        if self.busy:
+            self.refuse()
+        self.busy = True
+
+    def __exit__(self, *_: object) -> None:
+        self.busy = False
+
+    def refuse(self) -> None:
+        """Say that another task is at it."""
+        raise BusyResourceError(self._doing)
 
 
 class PolledStream(Stream):
@@ -24,8 +47,8 @@ class PolledStream(Stream):
     def __init__(self, address: Address, peer: PeerCredentials) -> None:
         self._address = address
         self._peer = peer
-        self._receiving = ResourceGuard("receiving from")
-        self._sending = ResourceGuard("sending to")
+        self._receiving = _Direction("receiving from")
+        self._sending = _Direction("sending to")
         # Taken from the transport and not returned yet. Bytes are parked here before any await, because on asyncio
         # even a shielded await can be cancelled natively and would take them along.
         self._parked = b""
@@ -38,15 +61,15 @@ class PolledStream(Stream):
         """As `receive_nowait`, on an open stream."""
 
     @abstractmethod
-    def _push(self, data: memoryview) -> int:
-        """As `send_nowait`, on an open stream; `data` is not empty."""
+    def _push(self, data: bytes | bytearray | memoryview) -> int:
+        """As `send_nowait`, on an open stream; `data` is not empty, and a view is one of bytes."""
 
     @abstractmethod
-    async def _until_readable(self) -> None:
+    def _until_readable(self) -> Awaitable[None]:
         """As `wait_readable`; always lets other tasks run."""
 
     @abstractmethod
-    async def _until_writable(self) -> None:
+    def _until_writable(self) -> Awaitable[None]:
         """As `wait_writable`; always lets other tasks run."""
 
     @abstractmethod
@@ -93,10 +116,13 @@ class PolledStream(Stream):
 
     @final
     def receive_nowait(self, max_bytes: int = 65536) -> bytes | None:
-        _check_size(max_bytes)
-        with self._receiving:
-            self._check_open()
-            return self._unpark(max_bytes) if self._parked else self._pull(max_bytes)
+        if max_bytes < 1:
+            _check_size(max_bytes)
+        if self._receiving.busy:
+            self._receiving.refuse()
+        if self._closed:
+            raise ClosedResourceError
+        return self._unpark(max_bytes) if self._parked else self._pull(max_bytes)
 
     @final
     async def wait_readable(self) -> None:
@@ -134,10 +160,13 @@ class PolledStream(Stream):
 
     @final
     def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
-        view = memoryview(data).cast("B")
-        with self._sending:
+        if type(data) is not bytes and type(data) is not bytearray:
+            data = memoryview(data).cast("B")
+        if self._sending.busy:
+            self._sending.refuse()
+        if self._closed or self._eof_sent or self._doomed:
             self._check_sendable()
-            return self._push(view) if view else 0
+        return self._push(data) if data else 0
 
     @final
     async def wait_writable(self) -> None:

@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 
 import anyio
 from anyio import BrokenResourceError, ClosedResourceError, ResourceGuard
@@ -52,7 +52,7 @@ class UnixStream(PolledStream):
             self._broken = True
             raise BrokenResourceError from exc
 
-    def _push(self, data: memoryview) -> int:
+    def _push(self, data: bytes | bytearray | memoryview) -> int:
         try:
             return self._handle.sock.send(data)
         except BlockingIOError:
@@ -61,11 +61,11 @@ class UnixStream(PolledStream):
             self._doomed = True
             raise BrokenResourceError from exc
 
-    async def _until_readable(self) -> None:
-        await self._handle.readable()
+    def _until_readable(self) -> Awaitable[None]:
+        return self._handle.readable()
 
-    async def _until_writable(self) -> None:
-        await self._handle.writable()
+    def _until_writable(self) -> Awaitable[None]:
+        return self._handle.writable()
 
     def _finish(self) -> None:
         try:

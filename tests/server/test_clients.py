@@ -17,7 +17,7 @@ from poppo_ipc.commands import Router
 from poppo_ipc.errors import DeclarationError
 from poppo_ipc.limits import Limits
 from poppo_ipc.server import Server
-from poppo_ipc.server._session import Session
+from poppo_ipc.server._lead import Lead
 from poppo_ipc.transport import PeerCredentials, _polled
 
 from .rawclient import ALL, Gate, Serve, command, fault, in_jumping_time, no_log_of, tasks_below, wire
@@ -155,7 +155,7 @@ async def test_a_crash_of_a_session_ends_that_client_only(
     router = Router()
     router.command("wait")(gate.wait)
 
-    async def crash(self: Session, batch: object) -> None:
+    def crash(self: Lead, batch: object) -> None:
         raise RuntimeError("injected")
 
     async with serve(router) as served:
@@ -165,7 +165,7 @@ async def test_a_crash_of_a_session_ends_that_client_only(
         await other.command("3", "wait", idempotencyKey="k")
         await wait_all_tasks_blocked()
         with monkeypatch.context() as patch:
-            patch.setattr(Session, "_take_in", crash)
+            patch.setattr(Lead, "_take_in", crash)
             await client.send_bytes(b"x")
             assert await client.rest() == []
         assert fault(await other.answer("3"))["code"] == "CANCELLED"

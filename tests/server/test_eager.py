@@ -1,4 +1,4 @@
-"""`run_eagerly` on its own: what goes down to the coroutine and comes up from it, step by step."""
+"""`begin` and `rest` on their own: what goes down to the coroutine and comes up from it, step by step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from poppo_ipc.server._eager import run_eagerly
+from poppo_ipc.server._eager import Waiting, begin, rest
 
 variable = contextvars.ContextVar("variable", default="outside")
 
@@ -21,7 +21,12 @@ def trap(value: Any) -> Generator[Any, Any, Any]:
 
 
 def start(coroutine: Any, suspended: list[str]) -> Generator[Any, Any, Any]:
-    return run_eagerly(coroutine, contextvars.copy_context(), lambda: suspended.append(variable.get()))
+    """Both together, as one awaits them."""
+    begun = begin(coroutine, contextvars.copy_context())
+    if not isinstance(begun, Waiting):
+        return begun
+    suspended.append(variable.get())
+    return (yield from rest(begun))
 
 
 def test_a_coroutine_that_never_waits_is_never_suspended() -> None:

@@ -206,6 +206,59 @@ def test_every_event_is_received_or_told_as_dropped(policy: Overflow, seed: int)
     assert box.bytes == 0
 
 
+def test_what_is_coming_is_queued_ahead_of_anything_else() -> None:
+    coming = [1]
+
+    def catch_up() -> None:
+        coming.clear()
+        box.put_events([event(1), event(2)], 2)
+
+    box = Outbox(100, Overflow.DROP_OLDEST, lambda *_: b"", coming, catch_up)
+    for put in (lambda: box.put(b"x"), lambda: box.put_event(event(3)), lambda: box.put_replay([b"r"])):
+        coming.append(1)
+        put()
+    box.put(b"y")
+    assert coming == []
+    pieces = []
+    while box:
+        pieces.append(take(box))
+    assert pieces == [b"12x12312", b"r", b"y"]
+
+
+def test_dropped_events_do_not_pile_up() -> None:
+    box = outbox(100)
+    box.put(b"answer")
+    for seq in range(1, 10_001):
+        box.put_event(event(seq, 10))
+        assert len(box._queue) < 200
+    assert take(box) == b"<9991:1-9991>answer" + b"".join(event(seq, 10).frame for seq in range(9992, 10_001))
+
+
+def test_events_queued_together_after_a_drop_are_dropped_in_their_turn() -> None:
+    box = outbox(10)
+    box.put_event(event(1, 6))
+    box.put_event(event(2, 6))
+    box.put_replay([b"r"])
+    box.put_event(event(3, 4))
+    assert take(box) == b"<1:1-1>" + event(2, 6).frame
+    box.put_events([event(4, 3), event(5, 3)], 6)
+    box.put_event(event(6, 7))
+    assert box.dropped == 3
+    assert [take(box) for _ in range(3)] == [b"<2:3-4>", b"r", event(5, 3).frame + event(6, 7).frame]
+
+
+def test_the_rest_of_a_write_past_it_counts() -> None:
+    box = outbox(10)
+    box.begun(6)
+    assert box.bytes == 6
+    assert not box
+    for seq in (1, 2, 3):
+        box.put_event(event(seq, 3))
+    assert (box.bytes, box.dropped) == (9, 2)
+    box.wrote(6)
+    assert take(box) == b"<2:1-2>..3"
+
+
 def test_clear() -> None:
     box = outbox(10)
     box.put(b"x" * 20)
