@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from poppo_ipc.client import Backoff as Backoff
     from poppo_ipc.client import Client as Client
     from poppo_ipc.client import ClientState as ClientState
+    from poppo_ipc.client import DaemonStartFailed as DaemonStartFailed
     from poppo_ipc.client import Event as Event
     from poppo_ipc.client import Gap as Gap
     from poppo_ipc.client import GapReason as GapReason
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from poppo_ipc.client import StateChange as StateChange
     from poppo_ipc.client import SyncClient as SyncClient
     from poppo_ipc.client import connect as connect
+    from poppo_ipc.client import connect_or_start as connect_or_start
+    from poppo_ipc.client import sync_connect_or_start as sync_connect_or_start
     from poppo_ipc.client import token_from_environment as token_from_environment
     from poppo_ipc.commands import Arg as Arg
     from poppo_ipc.commands import CommandSpec as CommandSpec
@@ -113,6 +116,7 @@ _HOMES = {
     "ConnectionClosed": "errors",
     "ConnectionLost": "errors",
     "Context": "commands",
+    "DaemonStartFailed": "client",
     "DeclarationError": "errors",
     "DuplicateId": "errors",
     "Event": "client",
@@ -154,10 +158,12 @@ _HOMES = {
     "VersionMismatch": "errors",
     "activated_sockets": "transport",
     "connect": "client",
+    "connect_or_start": "client",
     "generate_token": "server",
     "listen_on": "transport",
     "read_token_file": "server",
     "running": "server",
+    "sync_connect_or_start": "client",
     "token_from_environment": "client",
 }
 
@@ -188,6 +194,7 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionLost",
     "Context",
+    "DaemonStartFailed",
     "DeclarationError",
     "DuplicateId",
     "Event",
@@ -229,10 +236,12 @@ __all__ = [
     "VersionMismatch",
     "activated_sockets",
     "connect",
+    "connect_or_start",
     "generate_token",
     "listen_on",
     "read_token_file",
     "running",
+    "sync_connect_or_start",
     "token_from_environment",
     "__version__",
 ]

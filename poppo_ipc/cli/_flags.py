@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import enum
 import inspect
 import re
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
+import click
 
 from poppo_ipc.daemon._config_model import SECTIONS, DaemonConfig, Key, keys
 
-__all__ = ["add_flags", "default_of", "given_flags", "summary_of"]
+__all__ = ["default_of", "given_flags", "setting_flags", "summary_of"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 #: Shorter names for what is asked for often.
 _ALIASES: Final = {"metrics_port": "--metrics"}
 _METAVARS: Final = {int: "N", float: "X", Path: "PATH"}
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def setting_flags(function: F) -> F:
     """One option for each setting. Values stay texts: whoever loads the settings reads and checks all of them alike."""
-    for key in keys().values():
-        names = [key.flag, *([_ALIASES[key.path]] if key.path in _ALIASES else [])]
-        said = f"{summary_of(key)} ({key.variable}; default: {default_of(key)})".replace("%", "%%")
+    for key in reversed(list(keys().values())):
+        names = [key.flag, *([_ALIASES[key.path]] if key.path in _ALIASES else []), _parameter(key)]
+        said = f"{summary_of(key)} ({key.variable}; default: {default_of(key)})"
         if key.type is bool:
-            parser.add_argument(*names, dest=key.path, action="store_const", const=True, help=said)
+            function = click.option(*names, is_flag=True, help=said)(function)
         else:
-            parser.add_argument(*names, dest=key.path, metavar=_METAVARS.get(key.type, "TEXT"), help=said)
+            function = click.option(*names, metavar=_METAVARS.get(key.type, "TEXT"), help=said)(function)
+    return function
 
 
-def given_flags(options: argparse.Namespace) -> dict[str, Any]:
+def given_flags(options: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that were given, by their paths."""
-    return {path: value for path in keys() if (value := getattr(options, path)) is not None}
+    found = {path: options[_parameter(key)] for path, key in keys().items()}
+    return {path: value for path, value in found.items() if value not in (None, False)}
+
+
+def _parameter(key: Key) -> str:
+    return key.path.replace(".", "__")
 
 
 def default_of(key: Key) -> str:

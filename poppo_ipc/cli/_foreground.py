@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -39,7 +40,8 @@ class Servable(Protocol):
 
 def notice(text: str) -> None:
     """A line on stderr for whoever started the program. It is no part of the log, so no log level hides it."""
-    print(text, file=sys.stderr, flush=True)
+    with suppress(BrokenPipeError):  # whoever started it may have gone, and that is no reason to end
+        print(text, file=sys.stderr, flush=True)
 
 
 async def run_in_foreground(

@@ -13,11 +13,13 @@ from typing import Any
 import trio
 from attrs import field, frozen
 
+from poppo_ipc.cli._detached import let_go
 from poppo_ipc.cli._foreground import SIGNALS, notice, run_in_foreground
 from poppo_ipc.cli._logfile import LateFile
 from poppo_ipc.client import token_from_environment
 from poppo_ipc.daemon import Daemon, DaemonConfig, Notifier, load_config
 from poppo_ipc.daemon._errors import sole
+from poppo_ipc.daemon._garbage import spare_garbage_collector
 from poppo_ipc.daemon.monitoring import DaemonLogs, daemon_logging
 from poppo_ipc.errors import AddressError, PoppoError
 from poppo_ipc.server import generate_token, read_token_file
@@ -53,14 +55,19 @@ class ServeOptions:
         return load_config(self.file, environ, self.flags)
 
 
-def serve(options: ServeOptions) -> None:
-    """Run the daemon until it is told to end. Raises ConfigError, and StartFailed with what can be done about it."""
+def serve(options: ServeOptions, *, detached: bool = False) -> None:
+    """Run the daemon until it is told to end. Raises ConfigError, and StartFailed with what can be done about it.
+
+    `detached`: as `start` runs it, with its stderr let go of once it is ready.
+    """
     config = options.load()
+    if detached:
+        os.chdir("/")
     # What the daemon starts has no business with it.
     os.environ.pop("POPPO_TOKEN", None)
     file = LateFile()
-    with daemon_logging(level=config.log_level, stderr=sys.stderr, sinks=(file,)) as logs:
-        running = _Running(options, config, logs, file)
+    with daemon_logging(level=config.log_level, stderr=None if detached else sys.stderr, sinks=(file,)) as logs:
+        running = _Running(options, config, logs, file, detached)
         try:
             trio.run(running.run)
         except Exception as error:
@@ -74,8 +81,11 @@ def serve(options: ServeOptions) -> None:
 class _Running:
     """One run of the daemon."""
 
-    def __init__(self, options: ServeOptions, config: DaemonConfig, logs: DaemonLogs, file: LateFile) -> None:
+    def __init__(
+        self, options: ServeOptions, config: DaemonConfig, logs: DaemonLogs, file: LateFile, detached: bool
+    ) -> None:
         self.ready = False
+        self._detached = detached
         self._options = options
         self._config = config
         self._logs = logs
@@ -96,7 +106,7 @@ class _Running:
     async def _serve_on(self, listener: Listener, signals: AsyncIterator[int]) -> None:
         token = await trio.to_thread.run_sync(_token, self._options, self._config)
         if token is None:
-            logger.warning("Serving without a token: whatever runs as this user, or as root, can command the daemon")
+            logger.warning("Serving with no token, so whatever runs as this user, or as root, can command the daemon")
         else:
             self._logs.redactor.register(token)
         daemon = Daemon(
@@ -115,6 +125,10 @@ class _Running:
 
     def _note_ready(self) -> None:
         self.ready = True
+        if self._detached:
+            let_go(self._options, self._config)
+        # Here and not in `Daemon`: a program that embeds one has objects of its own.
+        spare_garbage_collector()
 
 
 async def _listener(socket: str | None) -> Listener:

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from poppo_ipc.client._events import GapReason as GapReason
     from poppo_ipc.client._events import Position as Position
     from poppo_ipc.client._events import StateChange as StateChange
+    from poppo_ipc.client._launch import DaemonStartFailed as DaemonStartFailed
     from poppo_ipc.client._options import DEFAULT as DEFAULT
     from poppo_ipc.client._options import Options as Options
+    from poppo_ipc.client._or_start import connect_or_start as connect_or_start
     from poppo_ipc.client._pipeline import Pipeline as Pipeline
     from poppo_ipc.client._session import ServerInfo as ServerInfo
     from poppo_ipc.client._session import Session as Session
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from poppo_ipc.client._streams import ItemStream as ItemStream
     from poppo_ipc.client._streams import StateStream as StateStream
     from poppo_ipc.client._sync import SyncClient as SyncClient
+    from poppo_ipc.client._sync_or_start import sync_connect_or_start as sync_connect_or_start
     from poppo_ipc.client._sync_streams import SyncEvents as SyncEvents
     from poppo_ipc.client._sync_streams import SyncItems as SyncItems
     from poppo_ipc.client._token import token_from_environment as token_from_environment
@@ -38,6 +41,7 @@ _HOMES = {
     "Backoff": "_backoff",
     "Client": "_client",
     "ClientState": "_events",
+    "DaemonStartFailed": "_launch",
     "Event": "_events",
     "EventStream": "_streams",
     "Gap": "_events",
@@ -55,6 +59,8 @@ _HOMES = {
     "SyncEvents": "_sync_streams",
     "SyncItems": "_sync_streams",
     "connect": "_connect",
+    "connect_or_start": "_or_start",
+    "sync_connect_or_start": "_sync_or_start",
     "token_from_environment": "_token",
 }
 
@@ -63,6 +69,7 @@ __all__ = [
     "Backoff",
     "Client",
     "ClientState",
+    "DaemonStartFailed",
     "Event",
     "EventStream",
     "Gap",
@@ -80,6 +87,8 @@ __all__ = [
     "SyncEvents",
     "SyncItems",
     "connect",
+    "connect_or_start",
+    "sync_connect_or_start",
     "token_from_environment",
 ]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from .processes import Program, Serve
+from .program import Shell
 
 
 @pytest.fixture
@@ -21,3 +25,24 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the environment of whoever runs the tests holds is no part of them."""
     for name in ("POPPO_TOKEN", "POPPO_TOKEN_FILE", "POPPO_SOCKET", "POPPO_STATE_DIR", "LISTEN_FDS", "LISTEN_PID"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Shell]:
+    """The program with a whole daemon, of `serve`, for all tests of a file."""
+    with tempfile.TemporaryDirectory(prefix="poppo-", dir="/tmp") as name:
+        place = Path(name)
+        with Serve(place / "sock", "--workers", "2") as daemon:
+            daemon.until_ready()
+            yield Shell({"POPPO_SOCKET": str(daemon.socket), "POPPO_STATE_DIR": str(daemon.state)})
+            daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def talking() -> Iterator[Shell]:
+    """The program with a server of strange commands (`talker.py`), for all tests of a file."""
+    with tempfile.TemporaryDirectory(prefix="poppo-", dir="/tmp") as name:
+        environ = {"POPPO_SOCKET": f"{name}/sock", "POPPO_STATE_DIR": f"{name}/state"}
+        with Program(sys.executable, Path(__file__).with_name("talker.py"), env=environ) as server:
+            server.wait_for("ready")
+            yield Shell(environ)

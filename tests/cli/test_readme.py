@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
@@ -42,7 +42,7 @@ def greeter(place: Path, settings: dict[str, str]) -> Iterator[Program]:
 
 
 def test_each_block_of_python_is_run() -> None:
-    assert list(BLOCKS) == ["daemon", "sync", "listen", "own", "submit"]
+    assert list(BLOCKS) == ["daemon", "sync", "listen", "own", "submit", "bring"]
     assert README.count("```python") == len(BLOCKS)
 
 
@@ -97,13 +97,23 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
 
 
 def test_the_tables_of_commands_and_events_are_those_of_the_code() -> None:
-    table = README[README.index("### Commands") : README.index("## Features")]
+    table = README[README.index("### Commands") : README.index("## The command line")]
     rows = re.findall(r"^\| `(.+?)` \| (.*?) \| (.*?) \|$", table, re.MULTILINE)
     assert [(name, summary) for name, _, summary in rows] == sorted(
         (spec.name, spec.summary) for spec in STANDARD_COMMANDS
     )
     events = re.findall(r"`([a-z.-]+)`", table[table.index("Events:") :])
     assert events == sorted(event.name for event in STANDARD_EVENTS)
+
+
+def test_a_program_brings_its_daemon_along(
+    place: Path, settings: dict[str, str], no_leftovers: Callable[[], list[int]]
+) -> None:
+    for block in ("daemon", "bring"):
+        (place / f"{block}.py").write_text(BLOCKS[block])
+    assert run(sys.executable, place / "bring.py", env=settings) == (0, "Hello, Ada!")
+    with SyncClient(settings["POPPO_SOCKET"], token=settings["POPPO_TOKEN"]) as client:
+        assert client.call("greet", name="Grace") == "Hello, Grace!"
 
 
 def test_the_table_of_errors_has_every_code_and_class() -> None:

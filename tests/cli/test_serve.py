@@ -69,12 +69,19 @@ def test_one_that_was_killed_is_followed_by_another_on_the_same_socket(place: Pa
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("restart",), ("serve", "--port", "80"), ("serve", "--metr", "0"), ("demo", "--plain", "--json")]
+    ("arguments", "says"),
+    [
+        ((), "Usage: poppo-ipc"),
+        (("sevre",), "poppo-ipc: There is no command 'sevre'. Did you mean serve or service? See poppo-ipc --help."),
+        (("serve", "--port", "80"), "poppo-ipc: There is no option --port."),
+        (("serve", "--metr", "0"), "poppo-ipc: There is no option --metr. Did you mean --metrics"),
+        (("demo", "--plain", "--json"), "poppo-ipc: --plain and --json exclude one another."),
+    ],
 )
-def test_wrong_usage_is_told_and_exits_2(arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_is_told_and_exits_2(arguments: tuple[str, ...], says: str) -> None:
     code, output = run(sys.executable, "-m", "poppo_ipc", *arguments)
     assert code == 2
-    assert output.startswith("usage: poppo-ipc")
+    assert output.startswith(says)
 
 
 def test_a_token_is_made_for_its_owner_alone_and_told_to_nobody(place: Path) -> None:
@@ -118,7 +125,7 @@ def test_without_authentication_it_says_so(place: Path) -> None:
         with daemon.client() as client:
             assert client.call("daemon.status")["pid"] == daemon.pid
         daemon.stop()
-    assert "Serving without a token" in daemon.output
+    assert "Serving with no token" in daemon.output
     assert not (daemon.state / "token").exists()
 
 

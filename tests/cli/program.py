@@ -1,0 +1,84 @@
+"""The command line, run to its end as its users do: as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pexpect
+
+from .processes import PATIENCE, environment
+
+__all__ = ["PROGRAM", "Ran", "Shell", "on_terminal"]
+
+PROGRAM = (sys.executable, "-m", "poppo_ipc")
+
+
+class Ran(NamedTuple):
+    """How it ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as the one JSON value that it is."""
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        """What it printed, as JSON Lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Shell:
+    """Runs the program with one environment."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = dict(env)
+
+    def run(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Ran:
+        """Run it with stdout and stderr as pipes."""
+        ran = subprocess.run(
+            [*PROGRAM, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environment({**self.env, **(env or {})}),
+            timeout=PATIENCE,
+        )
+        assert "Traceback" not in ran.stderr, ran.stderr
+        return Ran(ran.returncode, ran.stdout, ran.stderr)
+
+    def terminal(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> pexpect.spawn[str]:
+        """Start it in a terminal of its own: 120 columns, with colours unless `env` says otherwise."""
+        return on_terminal([*PROGRAM, *map(str, arguments)], {**self.env, **(env or {})})
+
+    def shown(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> str:
+        """All that it shows in a terminal."""
+        child = self.terminal(*arguments, env=env)
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.before is not None
+        return child.before.replace("\r\n", "\n")
+
+
+def on_terminal(command: list[str], env: Mapping[str, str]) -> pexpect.spawn[str]:
+    """Start a program in a terminal of its own."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
+    settings = {**environment({**env}), "TERM": env.get("TERM", "xterm-256color")}
+    return pexpect.spawn(
+        command[0],
+        command[1:],
+        env={name: value for name, value in settings.items() if name in kept or name in env or name == "TERM"},
+        encoding="utf-8",
+        dimensions=(40, 120),
+        timeout=PATIENCE,
+    )

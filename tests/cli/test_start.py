@@ -1,0 +1,287 @@
+"""`start`: a daemon in the background, once, or the reason why not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pexpect
+import psutil
+import pytest
+
+from poppo_ipc import SyncClient
+
+from .processes import PATIENCE, Program, Serve, end_of, environment
+from .program import PROGRAM, Shell, on_terminal
+
+Left = Callable[[], list[int]]
+
+
+@pytest.fixture
+def shell(place: Path, no_leftovers: Left) -> Shell:
+    return Shell({"POPPO_SOCKET": str(place / "sock"), "POPPO_STATE_DIR": str(place / "state"), "POPPO_WORKERS": "0"})
+
+
+@pytest.fixture
+def gate(place: Path, shell: Shell) -> Path:
+    """A pipe that the daemon reads to its end before anything else, so that a test holds the start where it is."""
+    (place / "site").mkdir()
+    (place / "site" / "sitecustomize.py").write_text(
+        f"import sys\nif '--detached' in sys.orig_argv:\n    open({str(place / 'gate')!r}).read()\n"
+    )
+    os.mkfifo(place / "gate")
+    shell.env["PYTHONPATH"] = str(place / "site")
+    return place / "gate"
+
+
+@contextmanager
+def greeting(path: Path, text: bytes) -> Iterator[None]:
+    """Something else that listens, and says this to everybody."""
+    over = threading.Event()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(path))
+        listening.listen(64)
+
+        def serve() -> None:
+            with ExitStack() as kept:
+                while not over.is_set():
+                    client = kept.enter_context(listening.accept()[0])
+                    with suppress(BrokenPipeError):
+                        client.send(text)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as last:
+                last.connect(str(path))
+                thread.join(PATIENCE)
+            path.unlink()
+
+
+def test_it_runs_on_alone_with_nothing_of_whoever_started_it(place: Path, shell: Shell) -> None:
+    with (place / "ours").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        ran = subprocess.run(
+            [*PROGRAM, "start"], capture_output=True, text=True, env=environment(shell.env), pass_fds=[file.fileno()]
+        )
+    assert (ran.returncode, ran.stderr) == (
+        0,
+        f"made a token in {place}/state/token; clients get it by POPPO_TOKEN_FILE={place}/state/token\n",
+    )
+    status = shell.run("call", "daemon.status").json
+    assert shell.run("start").json == {"started": False, "pid": status["pid"], "address": f"unix:{place}/sock"}
+    process = psutil.Process(status["pid"])
+    assert os.getsid(process.pid) == process.pid != os.getsid(0)
+    assert process.cwd() == "/"
+    assert process.terminal() is None
+    if sys.platform == "linux":
+        assert "Umask:\t0077\n" in Path(f"/proc/{process.pid}/status").read_text()
+        open_files = {fd: os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{process.pid}/fd")}
+        assert [open_files[fd] for fd in "012"] == ["/dev/null", *[f"{place}/state/logs/stderr.log"] * 2]
+        assert f"{place}/ours" not in open_files.values()
+    assert shell.run("stop").json["stopped"] is True
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_start_that_fails_says_what_serve_says_and_leaves_nothing(
+    place: Path, shell: Shell, no_leftovers: Left
+) -> None:
+    for arguments, code in ((("--workers", "x"), 2), ((), 1)):
+        (place / "state").mkdir(exist_ok=True)
+        (place / "state").chmod(0o755)
+        started, served = shell.run("start", *arguments), shell.run("serve", *arguments)
+        assert (started.code, started.out) == (code, "")
+        assert started.err == served.err.splitlines()[-1] + "\n"
+        assert no_leftovers() == []
+    assert not (place / "sock").exists()
+    (place / "state").chmod(0o700)
+    assert shell.run("start").json["started"] is True
+
+
+def test_of_many_at_once_one_starts_it_and_all_say_that_it_runs(shell: Shell) -> None:
+    programs = [
+        subprocess.Popen(
+            [*PROGRAM, "start"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(shell.env)
+        )
+        for _ in range(10)
+    ]
+    said = [program.communicate(timeout=PATIENCE) for program in programs]
+    assert [program.returncode for program in programs] == [0] * 10, said
+    assert sorted(b'"started": true' in out for out, _ in said) == [False] * 9 + [True]
+    pid = shell.run("call", "daemon.status").json["pid"]
+    assert all(f'"pid": {pid},'.encode() in out for out, _ in said)
+
+
+def test_its_end_in_the_middle_leaves_a_daemon_that_runs_and_no_lock(place: Path, shell: Shell, gate: Path) -> None:
+    with Program(*PROGRAM, "start", env=shell.env) as starter, gate.open("w"):  # open once the daemon reads
+        starter.send(signal.SIGKILL)
+        assert starter.wait() == -signal.SIGKILL
+    # Whichever of the two daemons is the quicker one has the socket, and the other one ends.
+    del shell.env["PYTHONPATH"]
+    begun = shell.run("start").json
+    assert shell.run("call", "daemon.status").json["pid"] == begun["pid"]
+
+
+def test_one_that_is_not_ready_in_time_is_ended(shell: Shell, gate: Path, no_leftovers: Left) -> None:
+    with Program(*PROGRAM, "start", "--timeout", "0.5", env=shell.env) as starter:
+        with gate.open("w"):
+            assert starter.wait() == 5
+        assert starter.output.startswith("poppo-ipc: The daemon was not ready within 0.5 s, and was ended. See ")
+    assert no_leftovers() == []
+    del shell.env["PYTHONPATH"]
+    assert shell.run("start").json["started"] is True
+
+
+def test_ctrl_c_ends_what_it_started(shell: Shell, gate: Path, no_leftovers: Left) -> None:
+    with Program(*PROGRAM, "start", env=shell.env) as starter, gate.open("w"):
+        starter.send(signal.SIGINT)
+        assert starter.wait() == 130
+    assert no_leftovers() == []
+
+
+def test_a_daemon_with_another_token_is_told_of_and_left_alone(place: Path, shell: Shell) -> None:
+    with Serve(place / "sock", "--workers", "0", env={"POPPO_TOKEN": "a" * 40}) as daemon:
+        daemon.until_ready()
+        ran = shell.run("start", env={"POPPO_TOKEN": "b" * 40})
+        assert (ran.code, ran.out) == (1, "")
+        assert ran.err.startswith(f"poppo-ipc: What runs at unix:{place}/sock is not the daemon that was to be started")
+        with daemon.client("a" * 40) as client:
+            assert client.call("daemon.status")["pid"] == daemon.pid
+        daemon.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not the daemon that was to be started"), (b"", "did not greet within")],
+)
+def test_what_speaks_otherwise_is_told_of_and_left_alone(
+    place: Path, shell: Shell, text: bytes, says: str, no_leftovers: Left
+) -> None:
+    with greeting(place / "sock", text):
+        ran = shell.run("start", "--timeout", "0.5")
+        assert (ran.code, ran.out) == (1, "")
+        assert says in ran.err
+        assert no_leftovers() == []
+
+
+def test_one_that_was_killed_is_followed_by_another(place: Path, shell: Shell) -> None:
+    first = shell.run("start").json
+    os.kill(first["pid"], signal.SIGKILL)
+    end_of(f"{place}/sock")
+    second = shell.run("start").json
+    assert second["started"] is True
+    assert second["pid"] != first["pid"]
+
+
+def test_the_end_of_the_terminal_leaves_it_alive(place: Path, shell: Shell) -> None:
+    terminal = on_terminal(["/bin/sh"], shell.env)
+    terminal.sendline(" ".join([*PROGRAM, "start"]))
+    terminal.expect(r"The daemon has started \(pid (\d+)\) at ")
+    assert terminal.match
+    pid = int(terminal.match[1])
+    terminal.sendintr()
+    terminal.close(force=True)
+    assert shell.run("call", "daemon.status").json["pid"] == pid
+
+
+READING = [
+    ("status",), ("health",), ("metrics",), ("logs",), ("projects", "list"), ("tasks", "list"), ("queue", "status"),
+    ("workers", "list"), ("call", "daemon.status"), ("commands",), ("describe",), ("doctor",), ("stop",), ("reload",),
+    ("completion", "bash"), ("service", "--print"), ("--help",), ("start", "--help"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", READING)
+def test_nothing_but_start_and_restart_starts_one(
+    place: Path, shell: Shell, arguments: tuple[str, ...], no_leftovers: Left
+) -> None:
+    shell.run(*arguments)
+    assert list(place.iterdir()) == []
+    assert no_leftovers() == []
+
+
+def test_completion_starts_none(place: Path, shell: Shell, no_leftovers: Left) -> None:
+    asks = {"_POPPO_IPC_COMPLETE": "bash_complete", "COMP_WORDS": "poppo-ipc tasks show ", "COMP_CWORD": "3"}
+    shell.run(env=asks)
+    assert list(place.iterdir()) == []
+    assert no_leftovers() == []
+
+
+def test_restart_keeps_the_settings_and_clients_go_on(place: Path, shell: Shell) -> None:
+    (place / "c.toml").write_text("[queue]\nmax_attempts = 7\n")
+    plain = Shell({name: value for name, value in shell.env.items() if name != "POPPO_WORKERS"})
+    first = plain.run("start", "--config", place / "c.toml", "--log-level", "warning", env={"POPPO_WORKERS": "1"}).json
+    token = (place / "state" / "token").read_text().strip()
+    with SyncClient(place / "sock", token=token) as client:
+        assert client.call("daemon.status")["pid"] == first["pid"]
+        second = plain.run("restart").json
+        status = client.call("daemon.status")
+        assert status["pid"] == second["pid"] != first["pid"]
+        assert status["config"] == {"maxProcesses": 1, "logLevel": "warning", "port": None}
+        task = client.call("task.submit", type="command", payload={"argv": ["true"]})["taskId"]
+        assert client.call("task.status", taskId=task)["maxAttempts"] == 7
+        third = plain.run("restart", "--log-level=error").json
+        status = client.call("daemon.status")
+        assert (status["pid"], status["config"]["logLevel"]) == (third["pid"], "error")
+        assert status["config"]["maxProcesses"] == 1
+
+
+def test_restart_with_wrong_settings_leaves_the_old_one_running(place: Path, shell: Shell) -> None:
+    first = shell.run("start").json
+    ran = shell.run("restart", "--workers", "many")
+    assert (ran.code, ran.out) == (2, "")
+    assert shell.run("call", "daemon.status").json["pid"] == first["pid"]
+
+
+def test_restart_starts_one_where_none_runs_and_keeps_a_token_to_itself(place: Path, shell: Shell) -> None:
+    token = {"POPPO_TOKEN": "t" * 40}
+    first = shell.run("restart", env=token).json
+    assert first["started"] is True
+    assert "t" * 40 not in (place / "sock.started").read_text()
+    assert shell.run("restart", env=token).json["pid"] != first["pid"]
+    assert shell.run("call", "daemon.status", env=token).code == 0
+    assert shell.run("call", "daemon.status").code == 4
+
+
+def test_restart_of_what_start_did_not_start_uses_what_is_given(place: Path, shell: Shell) -> None:
+    (place / "sock.started").write_text("{}")
+    with Serve(place / "sock", "--workers", "1") as daemon:
+        daemon.until_ready()
+        begun = shell.run("restart", "--log-level", "error").json
+        assert daemon.wait() == 0
+    assert begun["started"] is True
+    assert shell.run("call", "daemon.status").json["config"] == {"maxProcesses": 0, "logLevel": "error", "port": None}
+
+
+def test_relative_paths_lead_where_they_were_typed(place: Path, no_leftovers: Left) -> None:
+    with Program("/bin/sh", "-c", 'cd "$0" && shift && exec "$@"', place, "x", *PROGRAM, "start", "--socket", "s",
+                 "--state-dir", "st", "--workers", "0") as ran:  # fmt: skip
+        assert ran.wait() == 0, ran.output
+    assert (place / "st" / "state.db").exists()
+    assert (place / "s").is_socket()
+
+
+def test_stop_says_on_a_terminal_what_it_waits_for_and_what_to_do(place: Path, shell: Shell) -> None:
+    pid = shell.run("start", "--workers", "1", "--stop-grace", "3600").json["pid"]
+    token = (place / "state" / "token").read_text().strip()
+    with SyncClient(place / "sock", token=token) as client:
+        events = client.subscribe("task.started", timeout=PATIENCE)
+        client.call("task.submit", type="command", payload={"argv": ["sleep", "600"]})
+        next(iter(events))
+    terminal = shell.terminal("stop", "--timeout", "3")
+    terminal.expect_exact(f"waiting for the daemon (pid {pid}) to finish what runs")
+    terminal.expect_exact(f"or end it with kill {pid}, and a second time to end it at once")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 5
+    assert psutil.pid_exists(pid)

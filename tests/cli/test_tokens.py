@@ -1,0 +1,50 @@
+"""`token`: made for its owner alone, shown to nobody unasked."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from .program import Shell
+
+
+@pytest.fixture
+def shell(place: Path) -> Shell:
+    return Shell({"POPPO_STATE_DIR": str(place / "state"), "POPPO_SOCKET": str(place / "sock")})
+
+
+def test_a_new_one_is_in_a_file_of_its_owner_and_not_printed(shell: Shell, place: Path) -> None:
+    file = place / "state" / "token"
+    assert shell.run("token", "new").json == {"path": str(file)}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    token = file.read_text()
+    shown = shell.run("token", "show")
+    assert (shown.code, shown.out, shown.err) == (0, token, "")
+    assert token.strip() not in shell.shown("token", "new", place / "other")
+
+
+def test_one_that_is_there_is_kept_unless_it_is_said(shell: Shell, place: Path) -> None:
+    shell.run("token", "new", place / "mine")
+    before = (place / "mine").read_text()
+    refused = shell.run("token", "new", place / "mine")
+    assert (refused.code, (place / "mine").read_text()) == (1, before)
+    assert "--force" in refused.err
+    assert shell.run("token", "new", place / "mine", "--force").code == 0
+    assert (place / "mine").read_text() != before
+
+
+def test_where_it_comes_from(shell: Shell, place: Path) -> None:
+    assert shell.run("token", "show").code == 4
+    shell.run("token", "new")
+    shell.run("token", "new", place / "file")
+    assert shell.run("token", "show", "--json").json["source"] == str(place / "state" / "token")
+    by_variable = shell.run("token", "show", "--json", env={"POPPO_TOKEN_FILE": str(place / "file")}).json
+    assert by_variable == {
+        "token": (place / "file").read_text().strip(),
+        "source": f"{place / 'file'} (POPPO_TOKEN_FILE)",
+    }
+    assert shell.run("token", "show", env={"POPPO_TOKEN": "t"}).out == "t\n"
+    named = shell.run("token", "show", "--token-file", place / "file", env={"POPPO_TOKEN": "t"})
+    assert named.out == (place / "file").read_text()
