@@ -29,21 +29,22 @@ MAY_IMPORT = {
     "server": WIRE | {"transport"},
     "client": WIRE | {"transport"},
     "daemon": WIRE | {"transport", "server"},
-    "cli": WIRE | {"transport", "server", "client", "daemon"},
+    "cli": WIRE | {"transport", "server", "client", "daemon", "testing"},
+    "testing": WIRE | {"transport", "server", "client", "daemon"},
     "__main__": {"cli"},
     "__init__": WIRE | {"transport", "server", "client"},
 }
 #: Who may name what is heavy, or bound to one event loop.
 MAY_NAME = {
-    "trio": {"server", "daemon", "cli"},
-    "anyio": {"transport", "client", "server", "daemon", "cli"},
+    "trio": {"server", "daemon", "cli", "testing"},
+    "anyio": {"transport", "client", "server", "daemon", "cli", "testing"},
     "asyncio": {"daemon"},
-    "click": {"cli"},
+    "click": {"cli", "testing"},
     "rich": {"cli"},
     "textual": {"cli"},
     "structlog": {"cli", "daemon"},
     "sqlite3": {"daemon"},
-    "pytest": set(),
+    "pytest": {"testing"},
 }
 
 

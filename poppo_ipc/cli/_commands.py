@@ -52,6 +52,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "commands": Entry("_commands_command", "Anything else", "List what the daemon can be asked."),
     "describe": Entry("_describe", "Anything else", "Write a description of the daemon, for people or programs."),
     "doctor": Entry("_doctor", "Help", "Find out why the daemon cannot be reached."),
+    "conformance": Entry("_conformance", "Help", "Check whether a server or a client keeps the wire contract."),
     "bench": Entry("_bench", "Help", "Measure how fast the daemon answers."),
     "service": Entry("_service", "Help", "Write the files that let systemd or launchd run the daemon.", _DAEMON),
     "token": Entry("_tokens", "Help", "Make or show the token."),

@@ -12,6 +12,7 @@ import pytest
 
 import poppo_ipc
 import poppo_ipc.daemon
+import poppo_ipc.testing
 from poppo_ipc import Limits, Overflow, PoppoError, SyncClient, TokenFileError, errors, generate_token
 from poppo_ipc.cli._flags import default_of, summary_of
 from poppo_ipc.commands.standard import STANDARD_COMMANDS, STANDARD_EVENTS
@@ -42,7 +43,7 @@ def greeter(place: Path, settings: dict[str, str]) -> Iterator[Program]:
 
 
 def test_each_block_of_python_is_run() -> None:
-    assert list(BLOCKS) == ["daemon", "sync", "listen", "own", "submit", "bring"]
+    assert list(BLOCKS) == ["daemon", "sync", "listen", "own", "submit", "bring", "blog", "test_cli", "test_record"]
     assert README.count("```python") == len(BLOCKS)
 
 
@@ -116,6 +117,16 @@ def test_a_program_brings_its_daemon_along(
         assert client.call("greet", name="Grace") == "Hello, Grace!"
 
 
+def test_its_tests_of_a_program_pass_and_are_played_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for block in ("blog", "test_cli", "test_record"):
+        (place / f"{block}.py").write_text(BLOCKS[block])
+    monkeypatch.chdir(place)
+    (place / "pytest.ini").write_text("[pytest]\n")
+    for mode in ("once", "none"):
+        code, output = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", env={"POPPO_RECORD": mode})
+        assert (code, "3 passed" in output) == (0, True), output
+
+
 def test_the_table_of_errors_has_every_code_and_class() -> None:
     table = README[README.index("| code | class |") : README.index("The programs exit")]
     classes = [getattr(errors, name) for name in errors.__all__] + [TokenFileError]
@@ -129,4 +140,8 @@ def test_the_table_of_errors_has_every_code_and_class() -> None:
 
 def test_names_in_the_readme_exist() -> None:
     called = set(re.findall(r"`([A-Z][A-Za-z]+)(?:\.|`|\()", README))
-    assert {name for name in called if not name.isupper()} <= {*poppo_ipc.__all__, *dir(poppo_ipc.daemon)}
+    assert {name for name in called if not name.isupper()} <= {
+        *poppo_ipc.__all__,
+        *dir(poppo_ipc.daemon),
+        *dir(poppo_ipc.testing),
+    }

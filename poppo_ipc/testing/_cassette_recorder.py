@@ -1,0 +1,96 @@
+"""A proxy before a real daemon that writes down what passes, and changes nothing of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Final
+
+import anyio
+import trio
+
+from poppo_ipc.protocol._frames import FrameDecoder
+from poppo_ipc.testing._cassette_tape import Entry, Message, Tape, Track
+from poppo_ipc.transport import Address, Stream, connect, listen
+
+__all__ = ["Reader", "Recorder"]
+
+_LIMIT: Final = 2**32 - 1
+GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+
+
+class Reader:
+    """Bytes to messages; what is none is left out."""
+
+    def __init__(self) -> None:
+        self._decoder = FrameDecoder()
+
+    def read(self, data: bytes) -> list[Message]:
+        """The messages that are whole by now."""
+        self._decoder.feed(data)
+        found = []
+        for payload in self._decoder.drain(_LIMIT):
+            try:
+                message = json.loads(payload)
+            except ValueError:
+                continue
+            if isinstance(message, dict):
+                found.append(message)
+        return found
+
+
+class Recorder:
+    """Takes connections, makes one to the daemon for each, and keeps their messages in `tape`."""
+
+    def __init__(self, upstream: Address) -> None:
+        self.tape = Tape()
+        self._upstream = upstream
+
+    async def serve(self, address: Address, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; `started()` once clients can connect. Raises what `listen` raises."""
+        listener = await listen(address)
+        try:
+            task_status.started()
+            await listener.serve(self._pass_on)
+        finally:
+            with trio.CancelScope(shield=True):  # closes at once: it waits for nobody
+                await listener.aclose()
+
+    async def _pass_on(self, client: Stream) -> None:
+        try:
+            server = await connect(self._upstream)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except Exception:
+            await client.aclose()  # as a daemon that is not there
+            return
+        track = Track()
+        self.tape.tracks.append(track)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._copy, "client", client, server, track, nursery)
+                nursery.start_soon(self._copy, "server", server, client, track, nursery)
+        finally:
+            with trio.CancelScope(shield=True):  # both close at once
+                await client.aclose()
+                await server.aclose()
+
+    async def _copy(self, side: str, source: Stream, target: Stream, track: Track, nursery: trio.Nursery) -> None:
+        reader = Reader()
+        try:
+            while True:
+                data = await source.receive()
+                # Before it is passed on: an answer to it must not be written down first.
+                track.entries += [Entry(side, message) for message in reader.read(data)]
+                await target.send(data)
+        except anyio.EndOfStream:
+            if side == "client":
+                track.client_ended = True
+                with contextlib.suppress(*GONE):
+                    await target.send_eof()  # the daemon may still have to say something
+                return
+            if not track.client_ended:
+                track.entries.append(Entry("server", None))
+        except GONE:
+            pass
+        nursery.cancel_scope.cancel()
