@@ -22,6 +22,7 @@ from typing import Any
 
 import attrs
 from bench_peers.kit.modes import MODES, Mode
+from bench_peers.kit.overview import overview
 from bench_peers.kit.peer import Peer
 from bench_peers.kit.processes import raise_file_limit
 from bench_peers.kit.registry import all_peers
@@ -98,12 +99,12 @@ def _list() -> None:
 
 
 def _write(options: argparse.Namespace, outcomes: Sequence[Outcome], missing: dict[str, str]) -> None:
-    tables = "\n".join(map(table, outcomes))
+    said: dict[str, Any] = {"rounds": options.rounds, "seconds": options.seconds, "quick": options.quick}
+    data = as_json(outcomes, missing, said)
     if options.markdown is not None:
-        options.markdown.write_text(tables)
+        options.markdown.write_text("\n".join([overview(data), *map(table, outcomes)]))
     if options.json is not None:
-        said: dict[str, Any] = {"rounds": options.rounds, "seconds": options.seconds, "quick": options.quick}
-        options.json.write_text(json.dumps(as_json(outcomes, missing, said), indent=1) + "\n")
+        options.json.write_text(json.dumps(data, indent=1) + "\n")
     if options.svg is not None:
         rounds = f"{options.rounds} rounds of {options.seconds:g} s"
         cores = as_json([], {}, {})["machine"]["cores"]

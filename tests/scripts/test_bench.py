@@ -76,7 +76,10 @@ def test_a_quick_run_measures_and_writes(place: Path) -> None:
     assert str(place) not in paths["json"].read_text()
     assert socket.gethostname() not in paths["json"].read_text()
     assert xml.etree.ElementTree.parse(paths["svg"]).getroot().tag.endswith("svg")
-    assert paths["markdown"].read_text().strip() == ran.stdout.strip()
+    overview, tables = paths["markdown"].read_text().strip().split("\n\n", 1)
+    assert tables == ran.stdout.strip()
+    assert "asyncio streams + json" in overview
+    assert "64 in flight" in overview
     assert set(place.iterdir()) == set(paths.values())
     assert left(place) == []
 

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from bench_peers.kit.runner import Outcome
 
-__all__ = ["Row", "as_json", "rows", "table"]
+__all__ = ["Row", "aligned", "as_json", "rows", "table"]
 
 _DISTRIBUTIONS: Final = (
     "poppo-ipc", "trio", "anyio", "msgspec", "uvloop", "rpyc", "Pyro5", "pyzmq", "grpcio", "dbus-fast", "uvicorn",
@@ -94,10 +94,11 @@ def table(outcome: Outcome) -> str:
         lines.append([row.title, row.load, *cells, _number(row.ratio), spread])
     notes = [f"Failed: {key}: {why}" for key, why in outcome.failures.items()]
     notes += [f"Left out: {key}: {why}" for key, why in outcome.left_out.items()]
-    return "\n".join([f"### {outcome.mode.title}", "", *_aligned(lines), *([""] if notes else []), *notes, ""])
+    return "\n".join([f"### {outcome.mode.title}", "", *aligned(lines), *([""] if notes else []), *notes, ""])
 
 
-def _aligned(lines: list[list[str]]) -> Iterable[str]:
+def aligned(lines: list[list[str]]) -> Iterable[str]:
+    """The lines of a table in Markdown; the first two columns are text, the others numbers."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for number, line in enumerate(lines):
         cells = [
