@@ -133,13 +133,13 @@ class ClientConnection(Connection):
         if isinstance(message, Response):
             if message.id not in self._open:
                 return None
-            self._open.discard(message.id)
+            self._open.pop(message.id, None)
             if message.success:
                 return message
             return ErrorMessage(id=message.id, error=error_body(message.error))
         message.error = error_body(message.error)
         if message.id in self._open:
-            self._open.discard(message.id)
+            self._open.pop(message.id, None)
             return message
         if message.id is None or message.id == self._auth_id:
             self._advance(Role.SERVER, message)
@@ -236,7 +236,7 @@ class ClientConnection(Connection):
         )
         # In READY what `send` would do, less its look at the table: a command is allowed there, and leads nowhere else.
         data = encode(message, self._send_bytes) if self.state is State.READY else self.send(message)
-        self._open.add(message_id)
+        self._open[message_id] = None
         return data
 
     def cancel(self, message_id: str) -> bytearray | None:
@@ -261,7 +261,7 @@ class ClientConnection(Connection):
 
     def forget(self, message_id: str) -> None:
         """Nobody waits for the answer to this command any more: it is passed over when it comes."""
-        self._open.discard(message_id)
+        self._open.pop(message_id, None)
 
 
 def error_body(error: Any) -> ErrorBody:

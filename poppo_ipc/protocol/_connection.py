@@ -84,7 +84,8 @@ class Connection(abc.ABC):
         self._clock = clock
         self._decoder = FrameDecoder()
         self._codec = codec_for(self.role.peer.value, nesting)
-        self._open: set[str] = set()
+        # The ids of open requests: as keys, since an empty set is three times the size of an empty dict.
+        self._open: dict[str, None] = {}
         self._settled = False
         self._paused = False
 

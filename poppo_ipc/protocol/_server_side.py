@@ -135,7 +135,7 @@ class ServerConnection(Connection):
             problem = self._check_extensions(command)
             if problem:
                 return self._refuse(BadMessage(problem), message_id=message_id)
-        self._open.add(message_id)
+        self._open[message_id] = None
         return command
 
     def _check_extensions(self, command: Command) -> str | None:
@@ -252,14 +252,14 @@ class ServerConnection(Connection):
         response = Response(id=message_id, result=result, timestamp=self._clock())
         # The table allows it in READY and changes no state: not looked up for each answer.
         data = encode(response, self._send_bytes) if self.state is _READY else self.send(response)
-        self._open.discard(message_id)
+        self._open.pop(message_id, None)
         return data
 
     def fail(self, message_id: str, error: CommandError) -> bytearray:
         """The error that answers the open command `message_id`."""
         self._check_open(message_id)
         data = self.send(self._error_message(error, message_id))
-        self._open.discard(message_id)
+        self._open.pop(message_id, None)
         return data
 
     def item(self, message_id: str, data: Any) -> bytearray:

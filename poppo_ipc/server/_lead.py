@@ -53,22 +53,83 @@ class Lead:
     async def work(self) -> None:
         """Lead while this task may; then wait for the lead to come round. Ends with the connection.
 
-        Run once for a client, by the task that serves it; the others are started by themselves.
+        Run once for a client, by the task that serves it; the others are started by themselves. One cancel scope serves
+        all the commands that this task runs, as long as none of them is stopped.
         """
         session = self._session
+        running = session.running
         try:
-            while await self._lead():
-                if self._bench is None:
-                    self._bench = ParkingLot()
-                if session.over or len(self._bench) >= self._bench_size:
-                    return
-                await self._bench.park()
-                if session.over:
-                    return
+            # Answers of the task that led before.
+            session.flush()
+            while True:
+                request: Request | None = None
+                waiting: Waiting[object] | None = None
+                try:
+                    with trio.CancelScope() as scope:
+                        while request is None:
+                            if not self._inbox:
+                                self._tell_inbox_empty()
+                                session.flush()
+                                if session.outbox.full:
+                                    await session.writer.room()
+                                try:
+                                    await session.stream.wait_readable()
+                                except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                                    session.gone()
+                                else:
+                                    self._read()
+                                while session.connection.paused and not session.over:
+                                    self._take_in(await authenticate(session))
+                            elif session.outbox.full:
+                                await session.writer.room()
+                            elif self._unstarted is None:
+                                session.flush()
+                                await checkpoint()
+                            while self._unstarted:
+                                await checkpoint()
+                            if session.over:
+                                # Now, and not when the last of its commands has ended.
+                                await session.close_stream()
+                                return
+                            request, waiting = self._run(scope)
+                        if waiting is not None:
+                            self._hand_over(request)
+                            try:
+                                result = await rest(waiting)
+                            except BaseException as error:
+                                if not is_failure(error):
+                                    raise
+                                running.settle(request, error=error)
+                            else:
+                                running.settle(request, result=result)
+                except BaseException as error:
+                    # What is left of a cancelled handler's exceptions once the scope has taken its own.
+                    if request is None or request.reason is None or not is_failure(error):
+                        raise
+                    running.settle(request, error=error)
+                assert request is not None
+                if not request.done:
+                    running.settle(request, error=request.reason)
+                if waiting is not None:
+                    session._flush_soon()
+                    if not await self._lead_again():
+                        return
+                    session.flush()
+                else:
+                    await checkpoint()
         except BaseException:
             # The nursery ends with this task: from now on nothing may be started in it.
             session.detach()
             raise
+
+    async def _lead_again(self) -> bool:
+        """Wait on the bench for the lead; False where this task is not needed any more."""
+        if self._bench is None:
+            self._bench = ParkingLot()
+        if self._session.over or len(self._bench) >= self._bench_size:
+            return False
+        await self._bench.park()
+        return not self._session.over
 
     def stop(self) -> None:
         """The connection is over: begin nothing more, and let go of the tasks that are kept."""
@@ -90,69 +151,6 @@ class Lead:
             self._inbox_empty = None
 
     # -- running ------------------------------------------------------------------------------------------------
-
-    async def _lead(self) -> bool:
-        """Read and run commands; True when the lead has gone to another task, False at the end of the connection.
-
-        One cancel scope serves all the commands that this task runs, as long as none of them is stopped.
-        """
-        session = self._session
-        running = session.running
-        # Answers of the task that led before.
-        session.flush()
-        while True:
-            request: Request | None = None
-            waiting: Waiting[object] | None = None
-            try:
-                with trio.CancelScope() as scope:
-                    while request is None:
-                        if not self._inbox:
-                            self._tell_inbox_empty()
-                            session.flush()
-                            if session.outbox.full:
-                                await session.writer.room()
-                            try:
-                                await session.stream.wait_readable()
-                            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                                session.gone()
-                            else:
-                                self._read()
-                            while session.connection.paused and not session.over:
-                                self._take_in(await authenticate(session))
-                        elif session.outbox.full:
-                            await session.writer.room()
-                        elif self._unstarted is None:
-                            session.flush()
-                            await checkpoint()
-                        while self._unstarted:
-                            await checkpoint()
-                        if session.over:
-                            # Now, and not when the last of its commands has ended.
-                            await session.close_stream()
-                            return False
-                        request, waiting = self._run(scope)
-                    if waiting is not None:
-                        self._hand_over(request)
-                        try:
-                            result = await rest(waiting)
-                        except BaseException as error:
-                            if not is_failure(error):
-                                raise
-                            running.settle(request, error=error)
-                        else:
-                            running.settle(request, result=result)
-            except BaseException as error:
-                # What is left of a cancelled handler's exceptions once the scope has taken its own.
-                if request is None or request.reason is None or not is_failure(error):
-                    raise
-                running.settle(request, error=error)
-            assert request is not None
-            if not request.done:
-                running.settle(request, error=request.reason)
-            if waiting is not None:
-                session._flush_soon()
-                return True
-            await checkpoint()
 
     def _run(self, scope: trio.CancelScope) -> tuple[Request | None, Waiting[object] | None]:
         """Run commands for a turn.

@@ -18,7 +18,7 @@ from poppo_ipc._version import __version__
 from poppo_ipc.commands import Command, EventDeclaration, Principal, Router
 from poppo_ipc.errors import Busy, DeclarationError, PoppoError, ShuttingDown
 from poppo_ipc.limits import Limits
-from poppo_ipc.protocol import ALL_CAPABILITIES, CHALLENGE, ErrorBody, ErrorMessage, encode
+from poppo_ipc.protocol import ALL_CAPABILITIES, CHALLENGE
 from poppo_ipc.server._answers import Answers
 from poppo_ipc.server._auth import Authenticator, TokenAuth
 from poppo_ipc.server._builtin import builtin_router
@@ -27,6 +27,7 @@ from poppo_ipc.server._eager import checkpoint
 from poppo_ipc.server._eventlog import EventLog
 from poppo_ipc.server._fanout import Fanout, encode_event
 from poppo_ipc.server._outbox import EventFrame
+from poppo_ipc.server._refusal import close, turn_away
 from poppo_ipc.server._session import Session
 from poppo_ipc.server._timers import Timers
 from poppo_ipc.transport import (
@@ -46,8 +47,6 @@ logger = logging.getLogger("poppo_ipc.server")
 #: The daemon's own user and root: who may connect by default.
 OWN_USERS: Final = "own"
 _THREADS: Final = 40
-# What a client that is turned away has to read why; it holds no place meanwhile.
-_LINGER_SECONDS: Final = 0.5
 
 
 class Publisher(Protocol):
@@ -286,53 +285,32 @@ class Server:
                     stream = await accept_retrying(listener)
                 except anyio.ClosedResourceError:
                     return
-                clients.start_soon(self._serve_client, stream)
+                self._admit(stream, clients)
 
-    async def _serve_client(self, stream: Stream) -> None:
+    def _admit(self, stream: Stream, clients: trio.Nursery) -> None:
         if not self._may_connect(stream.peer):
             logger.warning("A client was refused before a word: %s may not connect", stream.peer)
-            await self._close(stream)
+            clients.start_soon(close, stream, self.limits)
         elif self.stopping:
-            await self._turn_away(stream, ShuttingDown("The server is stopping; try again when it is up"))
+            error = ShuttingDown("The server is stopping; try again when it is up")
+            clients.start_soon(turn_away, stream, error, self.limits)
         elif len(self._sessions) >= self.limits.clients:
             limit = self.limits.clients
-            await self._turn_away(stream, Busy(f"All {limit} places are taken; try again later", {"limit": limit}))
+            busy = Busy(f"All {limit} places are taken; try again later", {"limit": limit})
+            clients.start_soon(turn_away, stream, busy, self.limits)
         else:
-            await self._serve_session(Session(self, stream, secrets.token_hex(8)))
+            session = Session(self, stream, secrets.token_hex(8))
+            self._sessions[session.id] = session
+            clients.start_soon(session.run)
 
-    async def _serve_session(self, session: Session) -> None:
-        self._sessions[session.id] = session
-        try:
-            await session.run()
-        except Exception:
-            # Ends this client alone.
-            logger.exception("Session %s crashed", session.id, extra={"session": session.id})
-        finally:
-            self._sessions.pop(session.id, None)
+    def forget(self, session: Session) -> None:
+        """A session has ended."""
+        self._sessions.pop(session.id, None)
 
     def _may_connect(self, peer: PeerCredentials | None) -> bool:
         if self._allow_uids is None:
             return True
         return peer is not None and peer.uid in self._allow_uids
-
-    async def _turn_away(self, stream: Stream, error: Busy | ShuttingDown) -> None:
-        body = ErrorBody(message=error.message, code=error.code)
-        if error.details is not None:
-            body.details = error.details
-        try:
-            stream.send_nowait(encode(ErrorMessage(error=body), self.limits.frame_bytes))
-            # Closing over what it has sent already would reset the connection under the error it has yet to read.
-            with trio.move_on_after(_LINGER_SECONDS):
-                await stream.send_eof()
-                while await stream.receive():
-                    pass
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
-            logger.debug("A client that was to be turned away has gone")
-        await self._close(stream)
-
-    async def _close(self, stream: Stream) -> None:
-        with trio.move_on_after(self.limits.flush_seconds, shield=True):
-            await stream.aclose()
 
     def anonymous(self, peer: PeerCredentials | None) -> Principal:
         """Who a client is before it authenticates, or where no one has to."""

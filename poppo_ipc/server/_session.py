@@ -93,7 +93,7 @@ class Session:
     async def run(self) -> None:
         """Serve the client to its end, and the commands with an idempotency key that outlive it.
 
-        Cancelled, it is closed at once, without a word.
+        Cancelled, it is closed at once, without a word. What else is raised is logged, and ends this client alone.
         """
         try:
             async with trio.open_nursery() as self._nursery:
@@ -103,10 +103,15 @@ class Session:
                 self._lead = Lead(self, self._nursery)
                 self._open()
                 await self._lead.work()
+        except Exception:
+            logger.exception("Session %s crashed", self.id, extra={"session": self.id})
         finally:
             self.detach()
             self.running.abandon()
-            await self.close_stream()
+            try:
+                await self.close_stream()
+            finally:
+                self.server.forget(self)
 
     def _open(self) -> None:
         self.outbox.put(self.connection.welcome())

@@ -53,10 +53,14 @@ class _Normalizer:
         text = without_colours(text).replace("\r\n", "\n")
         for found, standing in self._replace.items():
             text = text.replace(found, standing)
+        # Before the temporary directories, as it may be in one; or be the one that they are all in, and then after them.
+        here = os.getcwd()
+        if re.escape(here) not in self._temporary:
+            text = _path(text, here, "<cwd>")
         # Up to the directory that is new in each run: those of pytest have one for the user and one for the run above.
         tops = "|".join(sorted(self._temporary, key=len, reverse=True))
         text = re.sub(rf"(?:{tops})/(?:pytest-of-[^/\s]+/pytest-\d+/(?:popen-gw\d+/)?)?[^/\s'\",:)\]]+", "<tmp>", text)
-        text = _path(text, os.getcwd(), "<cwd>")
+        text = _path(text, here, "<cwd>")
         text = _path(text, str(Path.home()), "<home>")
         text = _TIME.sub("<time>", text)
         for pattern in (_UUID, _OWN_ID, _HEX_ID):

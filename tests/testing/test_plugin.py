@@ -358,7 +358,6 @@ def test_both(real_daemon_session, fake_daemon):
 
 
 def test_with_xdist(runs: Runs, pytester: pytest.Pytester) -> None:
-    pytest.importorskip("xdist")
     pytester.makepyfile(
         HEAD
         + """

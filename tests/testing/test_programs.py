@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -185,4 +186,8 @@ def test_what_is_another_each_time_is_normalized(run_cli: Run, tmp_path: Path) -
     assert ran.stderr == "<id-1> then <id-2> then <id-1>; <id-3>\n"
     assert str(ran).startswith("exit code 0\n--- stdout\nmade <project>/deep")
     assert ran == run_cli(program).normalized({str(tmp_path): "<project>"})
+    with contextlib.chdir(tmp_path):
+        assert normalized(f"{tmp_path}/x and {tmp_path}-y/z") == "<cwd>/x and <tmp>/z"
+    with contextlib.chdir("/tmp"):
+        assert normalized("/tmp/poppo-k3jd/sock in /tmp") == "<tmp>/sock in <cwd>"
     assert normalized("/tmp/pytest-of-me/pytest-7/test_it0/x and /tmp/poppo-k3jd/sock") == "<tmp>/x and <tmp>/sock"
