@@ -53,7 +53,7 @@ class _Normalizer:
         text = without_colours(text).replace("\r\n", "\n")
         for found, standing in self._replace.items():
             text = text.replace(found, standing)
-        # Before the temporary directories, as it may be in one; or be the one that they are all in, and then after them.
+        # Before the temporary directories, as it may be in one; or after, where it is the one that they are all in.
         here = os.getcwd()
         if re.escape(here) not in self._temporary:
             text = _path(text, here, "<cwd>")
