@@ -165,6 +165,7 @@ class Server:
         self._events = dict(self._everything.events)
         self.dispatcher = Dispatcher(dict(self._everything.commands), self._everything, self.limits.running_per_client)
         self._sessions: dict[str, Session] = {}
+        self._places = 0  # taken by sessions, those that are about to begin among them
         self._listener: Listener | None = None
         self._accepting = trio.CancelScope()
         self._served = False
@@ -294,18 +295,22 @@ class Server:
         elif self.stopping:
             error = ShuttingDown("The server is stopping; try again when it is up")
             clients.start_soon(turn_away, stream, error, self.limits)
-        elif len(self._sessions) >= self.limits.clients:
+        elif self._places >= self.limits.clients:
             limit = self.limits.clients
             busy = Busy(f"All {limit} places are taken; try again later", {"limit": limit})
             clients.start_soon(turn_away, stream, busy, self.limits)
         else:
-            session = Session(self, stream, secrets.token_hex(8))
-            self._sessions[session.id] = session
-            clients.start_soon(session.run)
+            self._places += 1
+            clients.start_soon(Session(self, stream, secrets.token_hex(8)).run)
+
+    def remember(self, session: Session) -> None:
+        """A session has begun."""
+        self._sessions[session.id] = session
 
     def forget(self, session: Session) -> None:
-        """A session has ended."""
+        """A session has ended, or could not begin."""
         self._sessions.pop(session.id, None)
+        self._places -= 1
 
     def _may_connect(self, peer: PeerCredentials | None) -> bool:
         if self._allow_uids is None:

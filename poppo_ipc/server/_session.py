@@ -101,6 +101,7 @@ class Session:
                     self.stream, self.outbox, self._nursery, self.server.limits.stall_seconds, self.disconnect
                 )
                 self._lead = Lead(self, self._nursery)
+                self.server.remember(self)
                 self._open()
                 await self._lead.work()
         except Exception:

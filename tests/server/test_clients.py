@@ -106,6 +106,20 @@ async def test_what_is_known_of_a_client(serve: Serve) -> None:
         assert served.server.sessions == ()
 
 
+async def test_what_is_known_is_known_at_every_moment_of_a_connection(serve: Serve) -> None:
+    async with serve() as served, trio.open_nursery() as nursery:
+
+        async def look() -> None:
+            while True:
+                assert len(served.server.sessions) == served.server.statistics().sessions
+                await trio.lowlevel.checkpoint()
+
+        nursery.start_soon(look)
+        for _ in range(10):
+            await (await served.original()).aclose()
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_observer_is_told_of_every_answer(serve: Serve) -> None:
     router = Router()
     seen: list[tuple[str, str | None]] = []
