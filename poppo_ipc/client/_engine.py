@@ -176,7 +176,9 @@ class Engine:
         timeout_ms = None
         call.due = call.deadline
         if session.has_deadline and call.deadline < math.inf:
-            timeout_ms = max(1, math.ceil((call.deadline - (self.now() if now is None else now)) * 1000))
+            left = call.deadline - (self.now() if now is None else now)
+            # Rounded first: 50 ms are not to become 51 where a clock that reads high leaves 50.000000003.
+            timeout_ms = max(1, math.ceil(round(left * 1000, 3)))
             call.due += self._options.timeout_grace
         frame = connection.command(
             message_id,
