@@ -8,9 +8,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from poppo_ipc.transport import Stream
+
+from ._pipes import has_more
 
 Pair = tuple[Stream, Stream]
 NATIVE = "pipe" if sys.platform == "win32" else "unix"
@@ -38,9 +41,22 @@ async def say_no_more(stream: Stream) -> None:
         await stream.aclose()
 
 
+def clog(stream: Stream) -> None:
+    """Send until there is no room."""
+    while stream.send_nowait(b"c" * 65536):
+        pass
+    while stream.send_nowait(b"c"):
+        pass
+
+
 async def drain(stream: Stream) -> None:
+    """Take what the peer has sent."""
     while stream.receive_nowait():
         pass
+    while has_more(stream):
+        await anyio.lowlevel.checkpoint()
+        while stream.receive_nowait():
+            pass
 
 
 async def raises(error: type[Exception], call: Callable[..., Awaitable[object]], *args: object) -> None:

@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from poppo_ipc.transport import Stream, connect, listen, memory_pair
 
-from ._streams import NATIVE, native_address
+from ._pipes import asyncio_pipes, may_read_ahead
+from ._streams import NATIVE, clog, native_address
 
 
 @pytest.fixture(params=["trio", "asyncio"])
@@ -40,6 +42,8 @@ async def pair(
             streams = memory_pair()
         case "one-byte":
             streams = memory_pair(1)
+        case "pipe" if anyio_backend == "asyncio":
+            streams = await asyncio_pipes(native_address(short_dir))
         case kind:
             listener = await listen(native_address(short_dir) if kind == NATIVE else "memory:s")
             client = await connect(listener.address)
@@ -53,10 +57,10 @@ async def pair(
 
 
 @pytest.fixture
-def clogged(pair: tuple[Stream, Stream]) -> tuple[Stream, Stream]:
+async def clogged(pair: tuple[Stream, Stream], anyio_backend: str) -> tuple[Stream, Stream]:
     """Two connected streams; the first has sent `b"c"`s until there was no room for one more."""
-    while pair[0].send_nowait(b"c" * 65536):
-        pass
-    while pair[0].send_nowait(b"c"):
-        pass
+    clog(pair[0])
+    while may_read_ahead(pair[1]):
+        await anyio.lowlevel.checkpoint()
+        clog(pair[0])
     return pair
