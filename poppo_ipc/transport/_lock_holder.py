@@ -9,6 +9,8 @@ from typing import Final
 __all__ = ["lock_holder"]
 
 _PID_BYTES: Final = 32
+#: What the time of a file may be behind the clock by which the start of a process is told.
+_CLOCK_SECONDS: Final = 2.0
 
 
 def lock_holder(path: str) -> tuple[bool | None, int | None]:
@@ -31,7 +33,7 @@ def lock_holder(path: str) -> tuple[bool | None, int | None]:
         held = _in_proc_locks(status)
         if held is not None:
             return held, pid if held else None
-    alive = pid is not None and _is_alive(pid)
+    alive = pid is not None and _is_alive(pid, status)
     return alive, pid if alive else None
 
 
@@ -45,11 +47,19 @@ def _in_proc_locks(status: os.stat_result) -> bool | None:
         return None
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
+def _is_alive(pid: int, written: os.stat_result) -> bool:
+    """Whether the process that wrote its number into the file has not ended."""
+    if sys.platform == "win32":
+        from ._win32_process import is_running, started_at
+
+        # Windows gives numbers to others soon: who started after the number was written is somebody else.
+        started = started_at(pid)
+        return is_running(pid) if started is None else started <= written.st_mtime + _CLOCK_SECONDS
+    else:
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True
+        except (ProcessLookupError, OverflowError):
+            return False
         return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
