@@ -70,17 +70,17 @@ class Apart:
 
     def ask_to_end(self) -> None:
         """Have it end in order. Without effect on one that has ended."""
-        self._signal(signal.SIGTERM)
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once, with all that it has started, unless it has ended and was waited for."""
+        """End it at once, with all that it has started, also where it has ended itself. To be called once."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        # Not by poll(): a process that has ended is waited for by it, and its group may live on without a name.
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+        # A group that lives on without its first process keeps the number from others.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
 
 
 def exit_text(code: int) -> str:

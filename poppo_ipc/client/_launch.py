@@ -74,7 +74,8 @@ class Child:
 
     def kill(self) -> None:
         """End it at once, with all that it has started. Blocks until it is gone."""
-        self._process.kill()
+        if self._process.poll() is None:
+            self._process.kill()
         self._process.wait()
         self.output.close()
 
