@@ -58,7 +58,8 @@ async def run_in_foreground(
 ) -> None:
     """Serve until the daemon is stopped: by itself, in order by the first ending signal, at once by the second.
 
-    SIGHUP calls `reload`, where there is such a signal. Says `ready on ADDRESS` on stderr once clients can connect, when `on_ready` has been called.
+    SIGHUP calls `reload`, where there is such a signal. Says `ready on ADDRESS` on stderr once clients can connect,
+    when `on_ready` has been called.
     """
     ready = trio.Event()
     async with trio.open_nursery() as around:

@@ -23,7 +23,6 @@ from poppo_ipc.transport import AddressKind
 __all__ = ["command"]
 
 
-
 _USUAL: Final = {"darwin": "launchd", "win32": "schtasks"}
 _METAVAR: Final = "[--print] [--systemd | --launchd | --schtasks] [--config FILE] [--SETTING VALUE ...]"
 
@@ -135,8 +134,7 @@ def _next_step(manager: str, home: Path, files: dict[str, str]) -> str:
     if manager == "schtasks":
         return f'schtasks /Create /TN {TASK_NAME} /XML "{home / next(iter(files))}"'
     if manager == "launchd":
-        uid = "$(id -u)" if sys.platform == "win32" else os.getuid()
-        return f"launchctl bootstrap gui/{uid} '{home / next(iter(files))}'"
+        return f"launchctl bootstrap gui/$(id -u) '{home / next(iter(files))}'"
     return "systemctl --user daemon-reload && systemctl --user enable --now poppo-ipc.socket"
 
 

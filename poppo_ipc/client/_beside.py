@@ -25,4 +25,4 @@ def beside(address: Address, suffix: str) -> str:
 
 def root_directory() -> str:
     """The directory of a process that is to be in none that anybody would want to delete."""
-    return f"{os.environ.get('SystemDrive', 'C:')}\\" if sys.platform == "win32" else "/"
+    return f"{os.environ.get('SYSTEMDRIVE', 'C:')}\\" if sys.platform == "win32" else "/"

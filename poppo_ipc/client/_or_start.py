@@ -35,9 +35,10 @@ async def connect_or_start(
 ) -> AsyncIterator[Client]:
     """A client of the daemon at `address`, as of `connect`; where nobody listens there, the daemon is started first.
 
-    Only where nobody does: no socket or pipe, or a socket whose owner is dead. Whatever answers, and refuses, is left alone. Of many
-    programs that do this at once one starts the daemon. It is ready when it greets. It has a session (on Windows a console) of its own, so it
-    outlives this program and its terminal. One that ends later is not started again by this client.
+    Only where nobody does: no socket or pipe, or a socket whose owner is dead. Whatever answers, and refuses, is left
+    alone. Of many programs that do this at once one starts the daemon. It is ready when it greets. It has a session (on
+    Windows a console) of its own, so it outlives this program and its terminal. One that ends later is not started
+    again by this client.
 
     Args:
         address: as of `connect`; a Unix socket or a named pipe.

@@ -74,19 +74,18 @@ class _SocketEnd:
 
 
 if sys.platform == "win32":
-    from poppo_ipc.transport._pipe_end import PipeEnd
-    from poppo_ipc.transport._pipe_open import open_pipe, trusted_server
+    from poppo_ipc.transport._pipe_open import open_end, trusted_server
 
     class _PipeEnd:
         def __init__(self, address: Address) -> None:
-            handle = open_pipe(address)
-            if handle is None:
+            end = open_end(address)
+            if end is None:
                 raise ConnectFailed(f"The daemon at {address} is there but took no connection: try again")
-            self._end = PipeEnd(handle)
+            self._end = end
             try:
-                self.pid = trusted_server(handle, address, OWN_AND_ROOT).pid
+                self.pid = trusted_server(end.handle, address, OWN_AND_ROOT).pid
             except BaseException:
-                self._end.close()
+                end.close()
                 raise
 
         def peek(self) -> bytes | None:

@@ -29,13 +29,13 @@ _PARAMETERS = ("fake_daemon", "daemon")
 
 
 class FakeDaemon(Expecting):
-    """Answers commands as a test says, at a real socket (on Windows a named pipe) that `POPPO_SOCKET` leads to.
+    """Answers commands as a test says, at a real socket that `POPPO_SOCKET` and `POPPO_TOKEN` lead to.
 
-    `POPPO_TOKEN` has its token. A context manager (`with FakeDaemon() as daemon:`), a decorator (`@FakeDaemon()`, for plain and async functions; a
-    parameter named `fake_daemon` or `daemon` gets a new one at each call), and the fixture `fake_daemon`. It runs in a
-    thread of its own, so programs with any event loop or none can call it, and other processes. At the end of the block
-    it raises Unmet where an expectation stayed unused or a call came that no one expected; an exception of the block
-    comes out as it is, with an account of the calls as a note.
+    On Windows that is a named pipe. A context manager (`with FakeDaemon() as daemon:`), a decorator (`@FakeDaemon()`,
+    for plain and async functions; a parameter named `fake_daemon` or `daemon` gets a new one at each call), and the
+    fixture `fake_daemon`. It runs in a thread of its own, so programs with any event loop or none can call it, and
+    other processes. At the end of the block it raises Unmet where an expectation stayed unused or a call came that no
+    one expected; an exception of the block comes out as it is, with an account of the calls as a note.
 
     Args:
         router: what the daemon is declared to answer and tell: a router, or several, of which later ones take

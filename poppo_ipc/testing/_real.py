@@ -102,7 +102,10 @@ class RealDaemon:
         self.start()
 
     def kill(self) -> None:
-        """End it at once (by SIGKILL, or TerminateProcess), where it is a process. Raises RuntimeError where it is not, or does not run."""
+        """End it at once (by SIGKILL, or TerminateProcess), where it is a process.
+
+        Raises RuntimeError where it is not, or does not run.
+        """
         if not isinstance(self._runner, ServeProcess):
             raise RuntimeError("only RealDaemon(process=True) can be killed, while it runs")
         self._runner.kill()

@@ -38,6 +38,8 @@ def lock_holder(path: str) -> tuple[bool | None, int | None]:
 
 
 def _in_proc_locks(status: os.stat_result) -> bool | None:
+    if sys.platform == "win32":
+        return None
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     try:
         with open("/proc/locks", encoding="ascii", errors="replace") as file:

@@ -17,9 +17,9 @@ from textual.widget import Widget
 from textual.widgets import Footer
 
 from poppo_ipc.cli._safe import safe
-from poppo_ipc.cli.top._ending import ending_signals
 from poppo_ipc.cli.top._actions import cancel_task, retry_task, scale_workers, toggle_queue
 from poppo_ipc.cli.top._dialogs import Confirm, Help
+from poppo_ipc.cli.top._ending import ending_signals
 from poppo_ipc.cli.top._feed import Feed
 from poppo_ipc.cli.top._model import LinkState, Model, Part
 from poppo_ipc.cli.top._panels import (
