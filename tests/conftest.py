@@ -11,6 +11,7 @@ from pathlib import Path
 import left_out
 import psutil
 import pytest
+from addresses import native_address, short_directory
 from hypothesis import settings
 
 # No deadlines: a loaded machine is no bug. In CI the same examples each time, so that a red build can be repeated.
@@ -58,6 +59,20 @@ def pytest_report_header() -> str:
     return (
         f"left out on {sys.platform} (tests/left_out.py): whole files {files}, other entries {len(_LEFT_OUT) - files}"
     )
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """An address of the kind that the platform itself has, which nobody has used."""
+    with native_address() as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A private directory whose path leaves room for a socket's name."""
+    with short_directory() as directory:
+        yield directory
 
 
 @pytest.fixture
