@@ -26,7 +26,7 @@ def connect_blocking(
     address: Address | str | PathLike[str],
     timeout: float | None,
     *,
-    trusted_uids: Collection[int] | None = OWN_AND_ROOT,
+    trusted_uids: Collection[int | str] | None = OWN_AND_ROOT,
 ) -> socket.socket:
     """Connect to the Unix socket `address` and return a blocking socket without a timeout, not inherited by children.
 

@@ -21,7 +21,7 @@ if sys.platform != "win32":
 else:
     import socket
 
-    async def connect_unix(address: Address, trusted_uids: Collection[int] | None) -> Stream:
+    async def connect_unix(address: Address, trusted_uids: Collection[int | str] | None) -> Stream:
         raise _no_unix(address)
 
     async def listen_unix(address: Address, backlog: int) -> Listener:
@@ -44,7 +44,7 @@ __all__ = ["KINDS", "Kind", "connect", "listen", "listen_on"]
 class Kind:
     """How one kind of address is served."""
 
-    connect: Callable[[Address, Collection[int] | None], Awaitable[Stream]]
+    connect: Callable[[Address, Collection[int | str] | None], Awaitable[Stream]]
     listen: Callable[[Address, int], Awaitable[Listener]]
 
 
@@ -58,7 +58,7 @@ KINDS: Mapping[AddressKind, Kind] = MappingProxyType(
 
 
 async def connect(
-    address: Address | str | PathLike[str], *, trusted_uids: Collection[int] | None = OWN_AND_ROOT
+    address: Address | str | PathLike[str], *, trusted_uids: Collection[int | str] | None = OWN_AND_ROOT
 ) -> Stream:
     """Connect to the server that listens at `address`.
 

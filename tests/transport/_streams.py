@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,15 @@ import pytest
 from poppo_ipc.transport import Stream
 
 Pair = tuple[Stream, Stream]
+NATIVE = "pipe" if sys.platform == "win32" else "unix"
+"""The transport between processes that this platform has."""
+
+
+def native_address(directory: Path) -> str:
+    """An address for this platform that nobody else has; a socket is in `directory`."""
+    if NATIVE == "unix":
+        return f"unix:{directory}/s"
+    return f"npipe:test-{os.getpid()}-{directory.name}"
 
 
 async def exactly(stream: Stream, count: int) -> bytes:
@@ -17,6 +29,13 @@ async def exactly(stream: Stream, count: int) -> bytes:
     while len(got) < count:
         got += await stream.receive(count - len(got))
     return bytes(got)
+
+
+async def say_no_more(stream: Stream) -> None:
+    """Tell the peer that no more comes, by the least that the transport has for it."""
+    await stream.send_eof()
+    if not stream.half_closes:
+        await stream.aclose()
 
 
 async def drain(stream: Stream) -> None:
@@ -39,7 +58,10 @@ ASYNC_CALLS = [
 ]
 RECEIVING = ASYNC_CALLS[:2]
 SENDING = [ASYNC_CALLS[2], ASYNC_CALLS[4]]
-roomy = pytest.mark.parametrize("pair", ["unix", "memory", "memory-listener"], indirect=True)
+half_closing = pytest.mark.parametrize(
+    "pair", [kind for kind in (NATIVE, "memory", "memory-listener", "one-byte") if kind != "pipe"], indirect=True
+)
+roomy = pytest.mark.parametrize("pair", [NATIVE, "memory", "memory-listener"], indirect=True)
 Call = Callable[[Stream], Coroutine[Any, Any, object]]
 
 

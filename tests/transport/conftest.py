@@ -1,8 +1,9 @@
-"""Short directories for sockets, both event loops, and pairs of streams of every kind."""
+"""Short directories for sockets, both event loops, and pairs of streams of every kind that the platform has."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from poppo_ipc.transport import Stream, connect, listen, memory_pair
+
+from ._streams import NATIVE, native_address
 
 
 @pytest.fixture(params=["trio", "asyncio"])
@@ -20,14 +23,14 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def short_dir() -> Iterator[Path]:
     """A private directory whose path leaves room for a socket's name; pytest's own are too long for that."""
-    path = Path(tempfile.mkdtemp(prefix="p", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="p", dir=None if sys.platform == "win32" else "/tmp"))
     try:
         yield path
     finally:
         shutil.rmtree(path)
 
 
-@pytest.fixture(params=["unix", "memory", "memory-listener", "one-byte"])
+@pytest.fixture(params=[NATIVE, "memory", "memory-listener", "one-byte"])
 async def pair(
     request: pytest.FixtureRequest, anyio_backend: str, short_dir: Path
 ) -> AsyncIterator[tuple[Stream, Stream]]:
@@ -38,7 +41,7 @@ async def pair(
         case "one-byte":
             streams = memory_pair(1)
         case kind:
-            listener = await listen(f"unix:{short_dir}/s" if kind == "unix" else "memory:s")
+            listener = await listen(native_address(short_dir) if kind == NATIVE else "memory:s")
             client = await connect(listener.address)
             streams = client, await listener.accept()
             await listener.aclose()
