@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 from poppo_ipc.errors import ConnectFailed
 from poppo_ipc.transport import OWN_AND_ROOT, Address, AddressKind, connect_blocking
-from poppo_ipc.transport._peer import peer_credentials
+from poppo_ipc.transport._connection import peer_of
 
 __all__ = ["Probe", "nothing_listens", "somebody_listens"]
 
@@ -57,7 +57,7 @@ class _SocketEnd:
         self._sock = connect_blocking(address, 0.0, trusted_uids=OWN_AND_ROOT)
         self._sock.setblocking(False)
         try:
-            self.pid = peer_credentials(self._sock).pid
+            self.pid = peer_of(self._sock).pid
         except OSError:
             self.pid = None
 

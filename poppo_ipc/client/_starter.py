@@ -12,14 +12,6 @@ from typing import Final
 
 from poppo_ipc.client._beside import beside
 from poppo_ipc.client._launch import Child, DaemonStartFailed, last_line
-<<<<<<< HEAD
-from poppo_ipc.errors import AddressInUse, ConnectFailed, PoppoError, TransportUnsupported
-from poppo_ipc.transport import OWN_AND_ROOT, Address, AddressKind, connect_blocking
-from poppo_ipc.transport._connection import Connection, peer_of
-from poppo_ipc.transport._lock_holder import lock_holder
-
-__all__ = ["Starter", "nothing_listens", "run_blocking"]
-=======
 from poppo_ipc.client._probe import Probe, nothing_listens
 from poppo_ipc.client._start_lock import release_start, take_start
 from poppo_ipc.errors import ConnectFailed, PoppoError, TransportUnsupported
@@ -27,7 +19,6 @@ from poppo_ipc.transport import Address, AddressKind
 from poppo_ipc.transport._lock_holder import lock_holder
 
 __all__ = ["Starter", "run_blocking"]
->>>>>>> wincli
 
 _FIRST_WAIT: Final = 0.005
 _LONGEST_WAIT: Final = 0.05
@@ -64,11 +55,7 @@ class Starter:
         self._timeout = timeout
         self._child: Child | None = None
         self._lock: int | None = None
-<<<<<<< HEAD
-        self._probe: Connection | None = None
-=======
         self._probe: Probe | None = None
->>>>>>> wincli
         self._nobody = False
 
     def steps(self) -> Generator[float, None, None]:
@@ -113,16 +100,8 @@ class Starter:
                 if not error.retryable:
                     raise
                 return False
-<<<<<<< HEAD
-            self._probe.setblocking(False)
-        try:
-            greeted = bool(self._probe.recv(1))
-            self.pid = peer_of(self._probe).pid
-        except BlockingIOError:
-=======
         greeted = self._probe.greeted()
         if greeted is None:
->>>>>>> wincli
             return False
         self.pid = self._probe.pid
         if not greeted:
