@@ -31,7 +31,8 @@ def let_go(options: ServeOptions, config: DaemonConfig) -> None:
     except OSError as error:
         logger.warning("The settings could not be kept for a restart: %s", error.strerror)
     try:
-        file = os.open(config.state_dir / "logs" / "stderr.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        file = os.open(config.state_dir / "logs" / "stderr.log", flags, 0o600)
         if os.fstat(file).st_size > _MOST_BYTES:
             os.ftruncate(file, 0)
     except OSError as error:

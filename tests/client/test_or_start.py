@@ -35,7 +35,6 @@ from poppo_ipc.client._launch import Child, LogFile, command_of, spawn
 from poppo_ipc.client._starter import Starter, run_blocking
 
 from . import own_daemon
-from .threads import path as path
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +53,12 @@ with sync_connect_or_start(sys.argv[1], command=[sys.executable, sys.argv[2]]) a
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """With real clocks, since the daemons are real."""
     return str(request.param)
+
+
+@pytest.fixture
+def path(short_dir: Path) -> str:
+    """The path of a socket that nobody has made."""
+    return str(short_dir / "s")
 
 
 @pytest.fixture

@@ -214,23 +214,17 @@ def frames_of(data: bytes) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("last", [b"rubbish" * 10, b"POPPO\xff\xff\xff\xff", framed(b"bad") * 20])
-async def test_the_error_arrives_though_input_is_unread(serve: Serve, short_dir: Path, last: bytes) -> None:
+async def test_the_error_arrives_though_input_is_unread(serve: Serve, address: str, last: bytes) -> None:
     """A close over unread input is a reset to the client, whose last word from the server may be lost."""
-    path = str(short_dir / "s")
-    async with serve(address=path) as served:
-        with trio.socket.socket(socket.AF_UNIX) as sock:
-            await sock.connect(path)
-            await sock.send(last)
-            sent = 0
-            with trio.move_on_after(0.05):
-                while sent < 1_000_000:
-                    sent += await sock.send(b"z" * 10_000)
-            received = b""
-            while data := await sock.recv(65536):
-                received += data
-            messages = frames_of(received)
-            assert messages[0]["type"] == "welcome"
-            assert messages[-1]["type"] == "error"
+    async with serve(address=address) as served:
+        client = await served.connect_silently()
+        await client.send_bytes(last)
+        with trio.move_on_after(0.05):
+            for _ in range(100):
+                await client.send_bytes(b"z" * 10_000)
+        messages = await client.rest()
+        assert messages[0]["type"] == "welcome"
+        assert messages[-1]["type"] == "error"
         await served.client()
 
 

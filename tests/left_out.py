@@ -1,0 +1,39 @@
+"""What does not run where, and why: the one list of it. `conftest.py` acts on it, and says how much was left out.
+
+A key is a file, a test, or a test with its parameters, as pytest names them, below `tests`. A file that is named whole
+is not even imported.
+"""
+
+from __future__ import annotations
+
+BENCHMARK = "the benchmarks measure Unix sockets, and ask Linux what processes use"
+FIFO = "a named pipe of Unix is a file that can be opened for reading; those of Windows are not"
+MODES = "file modes, owners and sticky directories are those of Unix"
+OPEN_FILES = "a limit on open files (RLIMIT_NOFILE) is one of Unix"
+SOCKET_FILE = "a socket is a file on Unix; a named pipe is none"
+TERMINAL = "a Unix terminal (pty) is what this looks at"
+TICKS = (
+    "Windows counts a process's time in ticks of 16 ms, too few to compare; the code measured is the same everywhere"
+)
+
+#: About Unix itself.
+ON_WINDOWS = {
+    "client/test_token.py::test_a_file_that_others_can_open_is_refused": MODES,
+    "client/test_token.py::test_a_pipe_is_refused_at_once": FIFO,
+    "client/test_token.py::test_another_users_file_is_refused": MODES,
+    "protocol/test_codec.py::test_time_for_the_depth_is_linear_for_hostile_payloads": TICKS,
+    "protocol/test_frames.py::test_time_for_a_large_frame_in_small_pieces_is_linear": TICKS,
+    "scripts/test_bench.py": BENCHMARK,
+    "scripts/test_measuring.py": BENCHMARK,
+    "scripts/test_screens.py": TERMINAL,
+    "server/test_clients.py::test_a_shortage_of_files_is_outlived": OPEN_FILES,
+    "server/test_stopping.py::test_the_socket_is_removed": SOCKET_FILE,
+    "server/test_token_files.py::test_a_file_is_private_with_its_folder": MODES,
+    "server/test_token_files.py::test_a_file_of_another_user_is_refused": MODES,
+    "server/test_token_files.py::test_a_file_that_others_can_read_is_refused": MODES,
+    "server/test_token_files.py::test_a_pipe_is_refused_at_once": FIFO,
+    "transport/test_directory.py": MODES,
+}
+
+#: About Windows itself.
+ON_UNIX: dict[str, str] = {}
