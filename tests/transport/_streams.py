@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -18,13 +16,6 @@ from ._pipes import has_more
 Pair = tuple[Stream, Stream]
 NATIVE = "pipe" if sys.platform == "win32" else "unix"
 """The transport between processes that this platform has."""
-
-
-def native_address(directory: Path) -> str:
-    """An address for this platform that nobody else has; a socket is in `directory`."""
-    if NATIVE == "unix":
-        return f"unix:{directory}/s"
-    return f"npipe:test-{os.getpid()}-{directory.name}"
 
 
 async def exactly(stream: Stream, count: int) -> bytes:

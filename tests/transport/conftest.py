@@ -1,12 +1,8 @@
-"""Short directories for sockets, both event loops, and pairs of streams of every kind that the platform has."""
+"""Both event loops, and pairs of streams of every kind that the platform has."""
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import anyio
 import pytest
@@ -14,7 +10,7 @@ import pytest
 from poppo_ipc.transport import Stream, connect, listen, memory_pair
 
 from ._pipes import asyncio_pipes, may_read_ahead
-from ._streams import NATIVE, clog, native_address
+from ._streams import NATIVE, clog
 
 
 @pytest.fixture(params=["trio", "asyncio"])
@@ -22,19 +18,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def short_dir() -> Iterator[Path]:
-    """A private directory whose path leaves room for a socket's name; pytest's own are too long for that."""
-    path = Path(tempfile.mkdtemp(prefix="p", dir=None if sys.platform == "win32" else "/tmp"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
-
-
 @pytest.fixture(params=[NATIVE, "memory", "memory-listener", "one-byte"])
 async def pair(
-    request: pytest.FixtureRequest, anyio_backend: str, short_dir: Path
+    request: pytest.FixtureRequest, anyio_backend: str, address: str
 ) -> AsyncIterator[tuple[Stream, Stream]]:
     """Two connected streams."""
     match request.param:
@@ -43,9 +29,9 @@ async def pair(
         case "one-byte":
             streams = memory_pair(1)
         case "pipe" if anyio_backend == "asyncio":
-            streams = await asyncio_pipes(native_address(short_dir))
+            streams = await asyncio_pipes(address)
         case kind:
-            listener = await listen(native_address(short_dir) if kind == NATIVE else "memory:s")
+            listener = await listen(address if kind == NATIVE else "memory:s")
             client = await connect(listener.address)
             streams = client, await listener.accept()
             await listener.aclose()
