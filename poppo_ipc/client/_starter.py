@@ -10,16 +10,13 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from poppo_ipc.client._launch import Child, DaemonStartFailed, last_line
 from poppo_ipc.errors import AddressInUse, ConnectFailed, PoppoError, TransportUnsupported
 from poppo_ipc.transport import OWN_AND_ROOT, Address, AddressKind, connect_blocking
+from poppo_ipc.transport._connection import Connection, peer_of
 from poppo_ipc.transport._lock_holder import lock_holder
-from poppo_ipc.transport._peer import peer_credentials
-
-if TYPE_CHECKING:
-    import socket
 
 __all__ = ["Starter", "nothing_listens", "run_blocking"]
 
@@ -69,7 +66,7 @@ class Starter:
         self._timeout = timeout
         self._child: Child | None = None
         self._lock: int | None = None
-        self._probe: socket.socket | None = None
+        self._probe: Connection | None = None
         self._nobody = False
 
     def steps(self) -> Generator[float, None, None]:
@@ -117,7 +114,7 @@ class Starter:
             self._probe.setblocking(False)
         try:
             greeted = bool(self._probe.recv(1))
-            self.pid = peer_credentials(self._probe).pid
+            self.pid = peer_of(self._probe).pid
         except BlockingIOError:
             return False
         except OSError:

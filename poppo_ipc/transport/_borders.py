@@ -12,7 +12,7 @@ import stat
 import sys
 from collections.abc import Collection
 
-from ..errors import ConnectFailed
+from ..errors import ConnectFailed, TransportUnsupported
 from ._address import SOCKET_VARIABLE, Address
 from ._peer import PeerCredentials, peer_credentials
 
@@ -23,6 +23,8 @@ __all__ = [
     "REMEDY",
     "check_trusted",
     "connect_failed",
+    "no_pipes",
+    "no_unix",
     "trusted_peer",
     "user_name",
 ]
@@ -40,6 +42,22 @@ _PASSING = CAPACITY | {errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, err
 # EINVAL and ENOTCONN are what macOS says of a socket whose peer closed it meanwhile.
 
 REMEDY = f"start the daemon, or set {SOCKET_VARIABLE} to the address of one that runs"
+
+
+def no_pipes(address: Address) -> TransportUnsupported:
+    """The error where there are no named pipes."""
+    return TransportUnsupported(
+        f"Only Windows has named pipes, so {address} cannot be used: use unix:/path, or memory:NAME within one event "
+        "loop"
+    )
+
+
+def no_unix(what: object) -> TransportUnsupported:
+    """The error where Python has no Unix sockets."""
+    return TransportUnsupported(
+        f"Python has no Unix sockets on Windows, so {what} cannot be used: use npipe:NAME, or memory:NAME within one "
+        "event loop"
+    )
 
 
 def user_name(uid: int) -> str:

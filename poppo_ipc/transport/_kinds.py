@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from attrs import frozen
 
-from ..errors import TransportUnsupported
 from ._address import Address, AddressKind
+from ._borders import no_unix
 from ._contract import Listener, Stream
 from ._memory import connect_memory, listen_memory
 from ._named_pipe import connect_pipe, listen_pipe
@@ -22,19 +22,14 @@ else:
     import socket
 
     async def connect_unix(address: Address, trusted_uids: Collection[int | str] | None) -> Stream:
-        raise _no_unix(address)
+        raise no_unix(address)
 
     async def listen_unix(address: Address, backlog: int) -> Listener:
-        raise _no_unix(address)
+        raise no_unix(address)
 
     def listen_on(sock: socket.socket) -> Listener:
         """Raises TransportUnsupported: Python has no Unix sockets on Windows."""
-        raise _no_unix(sock)
-
-    def _no_unix(what: object) -> TransportUnsupported:
-        return TransportUnsupported(
-            f"Python has no Unix sockets on Windows, so {what} cannot be used: use WSL, or memory:NAME"
-        )
+        raise no_unix(sock)
 
 
 __all__ = ["KINDS", "Kind", "connect", "listen", "listen_on"]

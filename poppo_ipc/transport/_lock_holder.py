@@ -27,7 +27,7 @@ def lock_holder(path: str) -> tuple[bool | None, int | None]:
     finally:
         os.close(descriptor)
     pid = int(text) if text.strip().isdigit() else None
-    if sys.platform == "linux":
+    if sys.platform != "win32":
         held = _in_proc_locks(status)
         if held is not None:
             return held, pid if held else None
@@ -35,21 +35,26 @@ def lock_holder(path: str) -> tuple[bool | None, int | None]:
     return alive, pid if alive else None
 
 
-def _in_proc_locks(status: os.stat_result) -> bool | None:
-    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    try:
-        with open("/proc/locks", encoding="ascii", errors="replace") as file:
-            # A line with an arrow is somebody who waits.
-            return any(place in line.split() for line in file if "->" not in line)
-    except OSError:
-        return None
+if sys.platform == "win32":
+    from ._win32 import process_runs as _is_alive
+else:
 
+    def _in_proc_locks(status: os.stat_result) -> bool | None:
+        if sys.platform != "linux":
+            return None
+        place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        try:
+            with open("/proc/locks", encoding="ascii", errors="replace") as file:
+                # A line with an arrow is somebody who waits.
+                return any(place in line.split() for line in file if "->" not in line)
+        except OSError:
+            return None
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
+    def _is_alive(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True
+        except (ProcessLookupError, OverflowError):
+            return False
         return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from ..errors import TransportUnsupported
 from ._address import Address
+from ._borders import no_pipes
 from ._contract import Listener, Stream
 
 __all__ = ["connect_pipe", "listen_pipe"]
@@ -41,11 +42,3 @@ else:
     async def listen_pipe(address: Address, backlog: int) -> Listener:
         """`listen` for named pipes. Raises TransportUnsupported."""
         raise no_pipes(address)
-
-
-def no_pipes(address: Address) -> TransportUnsupported:
-    """The error where there are no named pipes."""
-    return TransportUnsupported(
-        f"Only Windows has named pipes, so {address} cannot be used: use unix:/path, or memory:NAME within one "
-        "event loop"
-    )

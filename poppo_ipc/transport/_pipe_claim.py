@@ -28,10 +28,10 @@ _PID_TRIES: Final = 10
 _PID_WAIT: Final = 0.01
 
 
-def lock_path(address: Address) -> str:
+def lock_path(address: Address, ending: str = ".lock") -> str:
     """The lock file of the pipe at `address`: in the user's local directory, the same for all spellings of its name."""
     base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\\AppData\\Local")
-    return os.path.join(base, "poppo_ipc", f"{_file_name(address.name)}.lock")
+    return os.path.join(base, "poppo_ipc", f"{_file_name(address.name)}{ending}")
 
 
 def _file_name(name: str) -> str:
@@ -47,12 +47,13 @@ class PipeClaim:
         self._fd: int | None = fd
 
     @classmethod
-    def take(cls, address: Address) -> Self:
-        """Claim the name. Raises AddressInUse with the owner's pid, and AddressError where no lock file can be made.
+    def take(cls, address: Address, ending: str = ".lock") -> Self:
+        """Claim the name, or, with another `ending`, something else that only one process at a time may do with it.
+        Raises AddressInUse with the owner's pid, and AddressError where no lock file can be made.
 
-        Blocks for the few microseconds that local file system calls take, and a refused start for up to 100 ms.
+               Blocks for the few microseconds that local file system calls take, and a refused start for up to 100 ms.
         """
-        path = lock_path(address)
+        path = lock_path(address, ending)
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             fd = lock_file(path)

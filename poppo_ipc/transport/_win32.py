@@ -36,6 +36,7 @@ __all__ = [
     "error_of",
     "open_client",
     "peek",
+    "process_runs",
     "read",
     "server_process",
     "set_event",
@@ -57,6 +58,7 @@ ERROR_IO_PENDING: Final = 997
 _ERROR_PIPE_CONNECTED: Final = 535
 _ERROR_NOT_FOUND: Final = 1168
 
+_SYNCHRONIZE: Final = 0x100000
 _INVALID_HANDLE: Final = ctypes.c_void_p(-1).value
 _STATUS_PENDING: Final = 0x103
 _WAIT_FAILED: Final = 0xFFFFFFFF
@@ -132,6 +134,7 @@ _ReadFile = _declare("ReadFile", _BOOL, _HANDLE, ctypes.c_void_p, _DWORD, _PDWOR
 _WriteFile = _declare("WriteFile", _BOOL, _HANDLE, ctypes.c_void_p, _DWORD, _PDWORD, _POVERLAPPED)
 _PeekNamedPipe = _declare("PeekNamedPipe", _BOOL, _HANDLE, ctypes.c_void_p, _DWORD, _PDWORD, _PDWORD, _PDWORD)
 _CancelIoEx = _declare("CancelIoEx", _BOOL, _HANDLE, _POVERLAPPED)
+_OpenProcess = _declare("OpenProcess", _HANDLE, _DWORD, _BOOL, _DWORD)
 _CloseHandle = _declare("CloseHandle", _BOOL, _HANDLE)
 _GetNamedPipeClientProcessId = _declare("GetNamedPipeClientProcessId", _BOOL, _HANDLE, _PDWORD)
 _GetNamedPipeServerProcessId = _declare("GetNamedPipeServerProcessId", _BOOL, _HANDLE, _PDWORD)
@@ -212,6 +215,17 @@ def server_process(handle: int) -> int:
     pid = wintypes.DWORD()
     _check(_GetNamedPipeServerProcessId(handle, ctypes.byref(pid)))
     return pid.value
+
+
+def process_runs(pid: int) -> bool:
+    """Whether a process of this number runs, also one that is not ours to look into."""
+    process = _OpenProcess(_SYNCHRONIZE, False, pid)
+    if not process:
+        return ctypes.get_last_error() == ERROR_ACCESS_DENIED
+    try:
+        return wait_any([process], 0) is None
+    finally:
+        close_handle(process)
 
 
 def close_handle(handle: int) -> None:
