@@ -12,7 +12,9 @@ MODES = "file modes, owners and sticky directories are those of Unix"
 OPEN_FILES = "a limit on open files (RLIMIT_NOFILE) is one of Unix"
 SOCKET_FILE = "a socket is a file on Unix; a named pipe is none"
 TERMINAL = "a Unix terminal (pty) is what this looks at"
-TICKS = "Windows counts a process's time in ticks of 16 ms, too few to compare; the code measured is the same everywhere"
+TICKS = (
+    "Windows counts a process's time in ticks of 16 ms, too few to compare; the code measured is the same everywhere"
+)
 
 #: About Unix itself.
 ON_WINDOWS = {

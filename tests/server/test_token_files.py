@@ -81,7 +81,7 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "token"
     generate_token(path)
     os.chown(path, 12345, -1)
-    with pytest.raises(TokenFileError, match="belongs to uid 12345"):
+    with pytest.raises(TokenFileError, match=r"another user \(uid 12345\)"):
         read_token_file(path)
 
 
