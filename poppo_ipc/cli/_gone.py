@@ -110,9 +110,9 @@ def _lock(address: Address) -> str:
 def _is_alive(pid: int) -> bool:
     """Whether it runs. One that has ended and that nobody has waited for yet does not."""
     if sys.platform == "win32":
-        from poppo_ipc.transport._win32_process import is_running
+        from poppo_ipc.transport._win32 import process_runs
 
-        return is_running(pid)
+        return process_runs(pid)
     else:
         return _is_alive_on_unix(pid)
 

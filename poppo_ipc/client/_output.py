@@ -11,7 +11,10 @@ if sys.platform == "win32":
 else:
     from poppo_ipc.client._read_unix import never_blocking, read_now
 
-__all__ = ["LogFile", "Output", "Pipe"]
+__all__ = ["LAST_BYTE", "LogFile", "Output", "Pipe"]
+
+#: What a program says to the pipe last, before it lets go of it: somebody else may have inherited its end.
+LAST_BYTE: Final = b"\0"
 
 _TAIL_BYTES: Final = 16 * 1024
 #: What a log of a daemon's stray output grows to before the next start begins it anew.
@@ -86,7 +89,7 @@ class Pipe:
 
     @property
     def released(self) -> bool:
-        """Whether nobody can write any more."""
+        """Whether it has said its last byte, or nobody can write any more."""
         self._pump()
         return self._over
 
@@ -112,7 +115,8 @@ class Pipe:
             data = read_now(self._read, _TAIL_BYTES)
             if data is None:
                 return
-            self._over = not data
+            data, last, _ = data.partition(LAST_BYTE)
+            self._over = bool(last) or not data
             self._data = (self._data + data)[-_TAIL_BYTES:]
 
 

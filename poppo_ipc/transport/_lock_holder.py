@@ -29,7 +29,7 @@ def lock_holder(path: str) -> tuple[bool | None, int | None]:
     finally:
         os.close(descriptor)
     pid = int(text) if text.strip().isdigit() else None
-    if sys.platform == "linux":
+    if sys.platform != "win32":
         held = _in_proc_locks(status)
         if held is not None:
             return held, pid if held else None
@@ -37,27 +37,22 @@ def lock_holder(path: str) -> tuple[bool | None, int | None]:
     return alive, pid if alive else None
 
 
-def _in_proc_locks(status: os.stat_result) -> bool | None:
-    if sys.platform == "win32":
-        return None
-    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    try:
-        with open("/proc/locks", encoding="ascii", errors="replace") as file:
-            # A line with an arrow is somebody who waits.
-            return any(place in line.split() for line in file if "->" not in line)
-    except OSError:
-        return None
+if sys.platform == "win32":
+    from ._win32 import process_runs
+    from ._win32_process import started_at
 
-
-def _is_alive(pid: int, written: os.stat_result) -> bool:
-    """Whether the process that wrote its number into the file has not ended."""
-    if sys.platform == "win32":
-        from ._win32_process import is_running, started_at
-
+    def _is_alive(pid: int, written: os.stat_result) -> bool:
+        """Whether the process that wrote its number into the file has not ended."""
         # Windows gives numbers to others soon: who started after the number was written is somebody else.
         started = started_at(pid)
-        return is_running(pid) if started is None else started <= written.st_mtime + _CLOCK_SECONDS
-    else:
+        return process_runs(pid) if started is None else started <= written.st_mtime + _CLOCK_SECONDS
+
+    def _in_proc_locks(status: os.stat_result) -> bool | None:
+        return None
+else:
+
+    def _is_alive(pid: int, written: os.stat_result) -> bool:
+        """Whether the process that wrote its number into the file has not ended."""
         try:
             os.kill(pid, 0)
         except PermissionError:
@@ -65,3 +60,12 @@ def _is_alive(pid: int, written: os.stat_result) -> bool:
         except (ProcessLookupError, OverflowError):
             return False
         return True
+
+    def _in_proc_locks(status: os.stat_result) -> bool | None:
+        place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        try:
+            with open("/proc/locks", encoding="ascii", errors="replace") as file:
+                # A line with an arrow is somebody who waits.
+                return any(place in line.split() for line in file if "->" not in line)
+        except OSError:
+            return None

@@ -1,4 +1,4 @@
-"""Processes by their numbers: Win32's calls for them, typed."""
+"""When a process was started: Win32's calls for that, typed."""
 
 # ruff: noqa: E402 - the type checker stops at the platform check, so that comes before what only Windows has
 
@@ -12,11 +12,10 @@ import ctypes
 from ctypes import wintypes
 from typing import Final
 
-__all__ = ["is_running", "started_at"]
+__all__ = ["started_at"]
 
 _SYNCHRONIZE: Final = 0x00100000
 _PROCESS_QUERY_LIMITED_INFORMATION: Final = 0x1000
-_ERROR_ACCESS_DENIED: Final = 5
 _WAIT_TIMEOUT: Final = 258
 #: A FILETIME counts 100 ns from 1601 on.
 _TICKS_A_SECOND: Final = 10_000_000
@@ -37,17 +36,6 @@ _CloseHandle.argtypes = (wintypes.HANDLE,)
 _CloseHandle.restype = wintypes.BOOL
 
 
-def is_running(pid: int) -> bool:
-    """Whether it has not ended. One that we may not look at counts as running."""
-    handle = _open(pid)
-    if handle is None:
-        return ctypes.get_last_error() == _ERROR_ACCESS_DENIED
-    try:
-        return _has_not_ended(handle)
-    finally:
-        _CloseHandle(handle)
-
-
 def started_at(pid: int) -> float | None:
     """When it was started, in seconds since 1970; None where it has ended, or we may not look at it."""
     handle = _open(pid)
@@ -64,7 +52,6 @@ def started_at(pid: int) -> float | None:
 
 def _open(pid: int) -> int | None:
     if not 0 < pid < 1 << 32:
-        ctypes.set_last_error(0)
         return None
     handle: int | None = _OpenProcess(_SYNCHRONIZE | _PROCESS_QUERY_LIMITED_INFORMATION, False, pid)
     return handle

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 from typing import Any, Protocol
 
 import anyio
@@ -12,11 +11,13 @@ import trio
 
 from poppo_ipc.errors import ConnectFailed
 from poppo_ipc.testing._thread import TrioThread
-from poppo_ipc.transport import Address, AddressKind, Listener, Stream, connect, listen
+from poppo_ipc.transport import Address, AddressKind, Listener, Stream, connect_blocking, listen
+from poppo_ipc.transport._connection import Connection
 
-__all__ = ["Door", "SocketWire", "StreamDoor", "StreamWire", "Wire", "open_door", "open_wire"]
+__all__ = ["Door", "Wire", "open_door", "open_wire"]
 
 _BYTES = 1 << 16
+_UNIX = getattr(socket, "AF_UNIX", 0)
 
 
 class Wire(Protocol):
@@ -54,50 +55,50 @@ class Door(Protocol):
         """Take no more. Idempotent."""
 
 
-class SocketWire:
-    """A Unix socket."""
+class BlockingWire:
+    """A connection without an event loop."""
 
-    half_closes = True
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, connection: Connection, *, half_closes: bool) -> None:
+        self.half_closes = half_closes
+        self._connection = connection
 
     def send(self, data: bytes, seconds: float) -> None:
-        self._sock.settimeout(seconds)
-        self._sock.sendall(data)
+        self._connection.settimeout(seconds)
+        self._connection.sendall(data)
 
     def send_now(self, data: bytes) -> int:
-        self._sock.setblocking(False)
+        self._connection.setblocking(False)
         try:
-            return self._sock.send(data)
+            return self._connection.send(data)
         except BlockingIOError:
             return 0
 
     def send_in_small_pieces(self) -> None:
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        if isinstance(self._connection, socket.socket):
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
 
     def receive(self, seconds: float) -> bytes:
-        self._sock.settimeout(seconds)
+        self._connection.settimeout(seconds)
         try:
-            return self._sock.recv(_BYTES)
-        except ConnectionResetError:
+            return self._connection.recv(_BYTES)
+        except ConnectionError:
             return b""
 
     def end(self) -> None:
-        self._sock.shutdown(socket.SHUT_WR)
+        assert isinstance(self._connection, socket.socket)
+        self._connection.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        self._sock.close()
+        self._connection.close()
 
 
 class StreamWire:
-    """Any stream of the transport layer, in the thread of an event loop that is there for it."""
+    """A stream of the transport layer, in the thread of an event loop that is there for it."""
 
-    def __init__(self, stream: Stream, thread: TrioThread, *, owns_thread: bool) -> None:
+    def __init__(self, stream: Stream, thread: TrioThread) -> None:
         self.half_closes = stream.half_closes
         self._stream = stream
         self._thread = thread
-        self._owns_thread = owns_thread
 
     def send(self, data: bytes, seconds: float) -> None:
         async def send() -> None:
@@ -135,22 +136,20 @@ class StreamWire:
     def close(self) -> None:
         with contextlib.suppress(RuntimeError):  # the thread has ended, and its streams with it
             self._thread.run(self._stream.aclose)
-        if self._owns_thread:
-            self._thread.stop()
 
 
 class SocketDoor:
     """A Unix socket that is listened on."""
 
     def __init__(self, path: str) -> None:
-        self._sock = _unix_socket()
+        self._sock = socket.socket(_UNIX, socket.SOCK_STREAM)
         self._sock.bind(path)
         self._sock.listen()
 
     def accept(self, seconds: float) -> Wire:
         self._sock.settimeout(seconds)
         sock, _ = self._sock.accept()
-        return SocketWire(sock)
+        return BlockingWire(sock, half_closes=True)
 
     def close(self) -> None:
         self._sock.close()
@@ -173,7 +172,7 @@ class StreamDoor:
                 return await self._listener.accept()
 
         try:
-            return StreamWire(self._thread.run(accept), self._thread, owns_thread=False)
+            return StreamWire(self._thread.run(accept), self._thread)
         except trio.TooSlowError:
             raise TimeoutError from None
 
@@ -185,42 +184,16 @@ class StreamDoor:
 
 def open_wire(address: Address, seconds: float) -> Wire:
     """Connect to a server, whoever runs it. Raises OSError where nobody listens."""
-    if address.kind is AddressKind.UNIX:
-        sock = _unix_socket()
-        try:
-            sock.settimeout(seconds)
-            sock.connect(address.name)
-        except BaseException:
-            sock.close()
-            raise
-        return SocketWire(sock)
-
-    async def open_stream() -> Stream:
-        with trio.fail_after(seconds):
-            return await connect(address, trusted_uids=None)
-
-    thread = _thread()
     try:
-        return StreamWire(thread.run(open_stream), thread, owns_thread=True)
-    except BaseException as error:
-        thread.stop()
-        if isinstance(error, trio.TooSlowError):
-            raise TimeoutError from None
-        if isinstance(error, ConnectFailed):
-            raise ConnectionRefusedError(error.message) from error
-        raise
+        connection = connect_blocking(address, seconds, trusted_uids=None)
+    except ConnectFailed as error:
+        raise ConnectionRefusedError(error.message) from error
+    return BlockingWire(connection, half_closes=address.kind is AddressKind.UNIX)
 
 
 def open_door(address: Address) -> Door:
     """Listen there. Raises OSError, and what `listen` raises."""
     return SocketDoor(address.name) if address.kind is AddressKind.UNIX else StreamDoor(address)
-
-
-def _unix_socket() -> socket.socket:
-    if sys.platform == "win32":
-        raise OSError("Python has no Unix sockets on Windows")
-    else:
-        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
 
 def _thread() -> TrioThread:
