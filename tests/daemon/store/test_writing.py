@@ -12,8 +12,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from poppo_ipc.transport._private import why_not_private
 from poppo_ipc.daemon.store import KeptAnswer, StoreError, Transaction
+from poppo_ipc.transport._private import why_not_private
 
 from .kit import Gate, keys, opened, put
 
