@@ -136,5 +136,6 @@ def _sid_text(sid: ctypes.c_void_p) -> str:
 
 
 def _error(path: str) -> OSError:
-    error = ctypes.get_last_error()
-    return OSError(None, ctypes.FormatError(error).strip(), path, error)
+    """As the functions of `os` tell it."""
+    code = ctypes.WinError(ctypes.get_last_error()).errno
+    return OSError(code, os.strerror(code or 0), path)
