@@ -1,6 +1,6 @@
 """A server from scratch, with none of the project's code: right as it is, or wrong in the one way that it is told.
 
-On Windows the project's pipes carry its bytes (`sockets.py`); Python has none of its own that it could listen on.
+On Windows the project's pipes carry its bytes (`tests/sockets.py`); Python has none of its own that it could listen on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from .sockets import Sock, listening
+from sockets import Sock, listening
 
 TOKEN = "the-token-of-the-small-server"
 MAX = 1 << 20

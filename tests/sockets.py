@@ -40,12 +40,15 @@ class PipeSocket:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._seconds = _FOR_EVER
+        self._rest = b""
 
     def settimeout(self, value: float | None, /) -> None:
         self._seconds = _FOR_EVER if value is None else value
 
     def recv(self, bufsize: int, /) -> bytes:
-        return self._wire.receive(self._seconds)
+        data = self._rest or self._wire.receive(self._seconds)
+        self._rest = data[bufsize:]
+        return data[:bufsize]
 
     def sendall(self, data: bytes, /) -> None:
         self._wire.send(data, _FOR_EVER)
