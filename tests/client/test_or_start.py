@@ -31,7 +31,8 @@ from poppo_ipc import (
     connect_or_start,
     sync_connect_or_start,
 )
-from poppo_ipc.client._launch import Child, LogFile, command_of, spawn
+from poppo_ipc.client._launch import Child, command_of, spawn
+from poppo_ipc.client._output import LogFile
 from poppo_ipc.client._starter import Starter, run_blocking
 
 from . import own_daemon
