@@ -8,6 +8,7 @@ from __future__ import annotations
 
 ACTIVATION = "service managers hand over sockets on Unix only"
 BENCHMARK = "the benchmarks measure Unix sockets, and ask Linux what processes use"
+COST = "what a program costs the processor is bounded on Unix; under wine there is more to start"
 FIFO = "a named pipe of Unix is a file that can be opened for reading; those of Windows are not"
 MODES = "file modes, owners and sticky directories are those of Unix"
 NAMES = "a name that is no text is one of Unix"
@@ -24,6 +25,10 @@ UNIX_SOCKETS = "Python has no Unix sockets on Windows"
 
 #: About Unix itself.
 ON_WINDOWS = {
+    "client/test_import_cost.py::test_one_call_in_a_cold_interpreter": COST,
+    "client/test_or_start.py::test_a_file_in_its_place_is_left_alone": SOCKET_FILE,
+    "client/test_or_start.py::test_a_socket_that_was_left_behind_is_no_daemon": SOCKET_FILE,
+    "client/test_or_start.py::test_the_end_of_the_terminal_leaves_the_daemon_alive": TERMINAL,
     "client/test_token.py::test_a_file_that_others_can_open_is_refused": MODES,
     "client/test_token.py::test_a_pipe_is_refused_at_once": FIFO,
     "client/test_token.py::test_another_users_file_is_refused": MODES,
