@@ -176,9 +176,8 @@ class Engine:
         timeout_ms = None
         call.due = call.deadline
         if session.has_deadline and call.deadline < math.inf:
-            left = call.deadline - (self.now() if now is None else now)
-            # Rounded first: 50 ms are not to become 51 where a clock that reads high leaves 50.000000003.
-            timeout_ms = max(1, math.ceil(round(left * 1000, 3)))
+            # A clock may stand still meanwhile, and what floats are off by is not to become a millisecond.
+            timeout_ms = max(1, math.ceil((call.deadline - (self.now() if now is None else now)) * 1000 - 1e-6))
             call.due += self._options.timeout_grace
         frame = connection.command(
             message_id,

@@ -36,7 +36,7 @@ from poppo_ipc.errors import (
     PoppoError,
 )
 from poppo_ipc.transport import OWN_AND_ROOT, Address, connect_blocking
-from poppo_ipc.transport._peer import peer_credentials
+from poppo_ipc.transport._connection import Connection, peer_of
 
 if TYPE_CHECKING:
     from poppo_ipc.commands import CommandSpec
@@ -391,8 +391,8 @@ class SyncClient(Known, SyncGroups):
         self._tend(link)
 
 
-def _pid_of(sock: Any) -> int | None:
+def _pid_of(sock: Connection) -> int | None:
     try:
-        return peer_credentials(sock).pid
+        return peer_of(sock).pid
     except OSError:  # the peer has gone already; the handshake will tell
         return None

@@ -1,12 +1,9 @@
-"""One connection to a server with no event loop: a socket, driven from within the caller's wait."""
+"""One connection to a server with no event loop: a socket, or a pipe, driven from within the caller's wait."""
 
 from __future__ import annotations
 
 import math
-import select
-import socket
 import time
-from typing import Any
 
 from poppo_ipc.client._call import Call
 from poppo_ipc.client._engine import Engine
@@ -17,6 +14,7 @@ from poppo_ipc.client._outbox import Outbox
 from poppo_ipc.client._session import Session
 from poppo_ipc.errors import ConnectionLost, PoppoError
 from poppo_ipc.protocol import ClientConnection, Received
+from poppo_ipc.transport._connection import Connection, Waiter
 
 __all__ = ["SyncLink"]
 
@@ -26,11 +24,9 @@ _READ_MORE_BYTES = 256 * 1024
 
 
 class SyncLink:
-    """Moves the bytes of one session between a socket, which it owns from here on, and the engine."""
+    """Moves the bytes of one session between a socket or pipe, which it owns from here on, and the engine."""
 
-    def __init__(
-        self, sock: socket.socket, engine: Engine, options: Options, token: str | None, pid: int | None
-    ) -> None:
+    def __init__(self, sock: Connection, engine: Engine, options: Options, token: str | None, pid: int | None) -> None:
         sock.setblocking(False)
         self.error: PoppoError | None = None
         self._sock = sock
@@ -43,7 +39,7 @@ class SyncLink:
         self._pings = False
         self._began = 0.0
         self._unbroken = _Unbroken(self)
-        self._poll = _Poll(sock)
+        self._poll = Waiter(sock)
         self._read_bytes = _READ_BYTES
 
     @property
@@ -117,11 +113,11 @@ class SyncLink:
 
     def drain(self, deadline: float) -> None:
         """Hand over all that is queued, until `deadline` by `time.monotonic`."""
-        while self.error is None and self._outbox:
+        while self.error is None and (self._outbox or self._unsent()):
             left = deadline - time.monotonic()
             if left <= 0:
                 return
-            self._wait(left)
+            self._wait(left, writing=True)
             self.flush()
 
     def fail(self, error: PoppoError) -> None:
@@ -130,15 +126,22 @@ class SyncLink:
             self.error = self._engine.parting(error)
 
     def close(self) -> None:
-        """Close the socket. Idempotent."""
+        """Close the connection. Idempotent."""
         self._connection.closed()
         self._sock.close()
 
     # -- bytes --------------------------------------------------------------------------------------------------
 
-    def _wait(self, timeout: float) -> bool:
+    def _wait(self, timeout: float, *, writing: bool = False) -> bool:
         """Wait until something can be read, or written where something waits for that; False after `timeout`."""
-        return self._poll.wait(bool(self._outbox), None if timeout == math.inf else max(0.0, timeout))
+        return self._poll.wait(writing or bool(self._outbox), None if timeout == math.inf else max(0.0, timeout))
+
+    def _unsent(self) -> bool:
+        try:
+            return self._poll.unsent()
+        except OSError as exc:
+            self._broken(exc)
+            return False
 
     def _receive(self) -> bytes | None:
         try:
@@ -212,26 +215,3 @@ class _Unbroken:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, traceback: object) -> None:
         if kind is not None:
             self._link.fail(ConnectionLost("The program was interrupted while it dealt with the server's bytes"))
-
-
-class _Poll:
-    """Waits for one socket; with `poll` where the system has it, since `select` has a bound on the descriptor."""
-
-    __slots__ = ("_poll", "_sock", "_writing")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._writing = False
-        self._poll: Any = None
-        if hasattr(select, "poll"):
-            self._poll = select.poll()
-            self._poll.register(sock, select.POLLIN)
-
-    def wait(self, writing: bool, timeout: float | None) -> bool:
-        """Wait up to `timeout` seconds until something can be read, or written where `writing`."""
-        if self._poll is None:
-            return any(select.select([self._sock], [self._sock] if writing else [], [], timeout))
-        if writing is not self._writing:
-            self._poll.modify(self._sock, select.POLLIN | (select.POLLOUT if writing else 0))
-            self._writing = writing
-        return bool(self._poll.poll(None if timeout is None else timeout * 1000))

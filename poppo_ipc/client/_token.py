@@ -40,8 +40,8 @@ def _read(path: str) -> str:
     except OSError as exc:
         raise AuthenticationError(f"Cannot read the token file {path} ({FILE_VARIABLE}): {exc.strerror}") from exc
     try:
-        # The mode of what was opened, not of what the path names by now.
-        _check(path, os.fstat(fd))
+        # What was opened, not of what the path names by now.
+        _check(path, fd)
         data = os.read(fd, _MAX_BYTES)
     except OSError as exc:
         raise AuthenticationError(f"Cannot read the token file {path} ({FILE_VARIABLE}): {exc.strerror}") from exc
@@ -56,15 +56,12 @@ def _read(path: str) -> str:
     return token
 
 
-def _check(path: str, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
+def _check(path: str, descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise AuthenticationError(f"The token file {path} is not a regular file")
-    if os.name != "posix":
-        return
-    if status.st_uid not in (os.geteuid(), 0):
-        raise AuthenticationError(f"The token file {path} belongs to another user (uid {status.st_uid})")
-    if status.st_mode & 0o077:
-        raise AuthenticationError(
-            f"The token file {path} is open to others (mode {stat.S_IMODE(status.st_mode):04o}): "
-            f"run chmod 600 {path}, and change the token if somebody may have read it"
-        )
+    # Loaded here: few programs have a token file, and they are to start fast.
+    from poppo_ipc.transport._private import why_not_private
+
+    problem = why_not_private(path, descriptor)
+    if problem is not None:
+        raise AuthenticationError(f"The token file {path} {problem}, and change the token if others may have read it")

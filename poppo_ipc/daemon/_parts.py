@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import stat
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +19,7 @@ from poppo_ipc.daemon.tasks import QueueControl, Retry, TaskOptions
 from poppo_ipc.daemon.workers import PoolOptions
 from poppo_ipc.errors import DeclarationError, Unavailable
 from poppo_ipc.server import Server
+from poppo_ipc.transport._private import make_private_directory, why_not_private
 
 __all__ = [
     "NO_WORKERS", "PARTS", "SHORTEST_GRACE", "add_checks", "check_parts", "keep_bound",
@@ -89,17 +88,12 @@ def private_directory(path: Path) -> None:
     Raises StoreError where it cannot be made, or is open to others: who reads the state has the daemon's token.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = os.stat(path)
+        make_private_directory(str(path))
+        problem = why_not_private(str(path))
     except OSError as error:
         raise StoreError(f"The state directory {path} cannot be made: {error.strerror}") from error
-    if os.name != "posix":
-        return
-    if status.st_uid not in (os.geteuid(), 0):
-        raise StoreError(f"The state directory {path} belongs to another user (uid {status.st_uid}); choose another")
-    if status.st_mode & 0o077:
-        mode = stat.S_IMODE(status.st_mode)
-        raise StoreError(f"The state directory {path} is open to others (mode {mode:04o}); run: chmod 700 {path}")
+    if problem is not None:
+        raise StoreError(f"The state directory {path} {problem}")
 
 
 # -- health -------------------------------------------------------------------------------------------------------

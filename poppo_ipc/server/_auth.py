@@ -16,6 +16,7 @@ from poppo_ipc.commands import Principal
 from poppo_ipc.errors import DeclarationError, PoppoError
 from poppo_ipc.protocol import PeerInfo, client_proof, decode_nonce, proof_matches, server_proof
 from poppo_ipc.transport import PeerCredentials
+from poppo_ipc.transport._private import create_private_file, make_private_directory, why_not_private
 
 __all__ = ["AuthAttempt", "Authenticator", "Token", "TokenAuth", "TokenFileError", "generate_token", "read_token_file"]
 
@@ -128,17 +129,17 @@ class TokenAuth:
 def generate_token(path: str | os.PathLike[str] | None = None, *, replace: bool = False) -> str:
     """A new token of 256 random bits; with `path`, written to a file that only its owner can read.
 
-    The file appears whole or not at all, with mode 0600 from its first moment; its folder is made with 0700. An
-    existing file is left alone and FileExistsError raised, unless `replace`. Raises OSError where it cannot be
-    written.
+    The file appears whole or not at all, and is private from its first moment: mode 0600, or on Windows an access list
+    of this user and the system. So is its folder, where it is made. An existing file is left alone and FileExistsError
+    raised, unless `replace`. Raises OSError where it cannot be written.
     """
     token = secrets.token_urlsafe(TOKEN_BYTES)
     if path is None:
         return token
     target = Path(path).expanduser()
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(str(target.parent))
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    descriptor = create_private_file(str(draft))
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(token + "\n")
@@ -157,12 +158,13 @@ def generate_token(path: str | os.PathLike[str] | None = None, *, replace: bool 
 def read_token_file(path: str | os.PathLike[str]) -> str:
     """The token in a file, less white space around it.
 
-    Raises TokenFileError where it is not there, not a plain file of this user or root, readable by others, or empty.
+    Raises TokenFileError where it is not there, not a plain file of this user or root, open to others, or empty. On
+    Windows administrators and the system are what root is.
     """
     target = Path(path).expanduser()
     try:
         with open(target, encoding="utf-8", opener=_open_at_once) as file:
-            problem = _file_problem(os.fstat(file.fileno()))
+            problem = _file_problem(str(target), file.fileno())
             if problem:
                 raise TokenFileError(f"Token file {target} {problem}")
             token = file.read(4096).strip()
@@ -180,13 +182,7 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _file_problem(status: os.stat_result) -> str | None:
-    if not stat.S_ISREG(status.st_mode):
+def _file_problem(path: str, descriptor: int) -> str | None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return "is not a plain file"
-    if os.name != "posix":
-        return None
-    if status.st_uid not in (os.getuid(), 0):
-        return f"belongs to uid {status.st_uid}; it has to be this user's"
-    if status.st_mode & 0o077:
-        return f"can be read by others (mode {stat.S_IMODE(status.st_mode):04o}); run: chmod 600 on it"
-    return None
+    return why_not_private(path, descriptor)

@@ -31,7 +31,7 @@ async def turn_away(stream: Stream, error: Busy | ShuttingDown, limits: Limits) 
         # Closing over what it has sent already would reset the connection under the error it has yet to read.
         with trio.move_on_after(_LINGER_SECONDS):
             await stream.send_eof()
-            while await stream.receive():
+            while stream.half_closes and await stream.receive():
                 pass
     except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
         logger.debug("A client that was to be turned away has gone")

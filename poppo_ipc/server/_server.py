@@ -111,7 +111,8 @@ class Server:
         auth: an `Authenticator`, or a token as a string; None serves whoever may connect, without a token.
         limits: every bound.
         name, version: what clients are told in `welcome`.
-        allow_uids: the users whose processes may connect; `OWN_USERS` for the server's own and root, None for all.
+        allow_uids: the users whose processes may connect, on Windows their SIDs as text; `OWN_USERS` for the server's
+            own and root (there: the system itself), None for all.
         capabilities: the extensions to offer.
         log, answers: where events and answers are kept; in memory by default.
         publisher: stores an event before it is sent, and has it sent by `emit`; without one it is sent at once.
@@ -133,7 +134,7 @@ class Server:
         limits: Limits | None = None,
         name: str = "poppo_ipc",
         version: str = __version__,
-        allow_uids: Collection[int] | str | None = OWN_USERS,
+        allow_uids: Collection[int | str] | str | None = OWN_USERS,
         capabilities: tuple[str, ...] = ALL_CAPABILITIES,
         log: EventLog | None = None,
         answers: Answers | None = None,
@@ -320,7 +321,7 @@ class Server:
     def _may_connect(self, peer: PeerCredentials | None) -> bool:
         if self._allow_uids is None:
             return True
-        return peer is not None and peer.uid in self._allow_uids
+        return peer is not None and peer.is_one_of(self._allow_uids)
 
     def anonymous(self, peer: PeerCredentials | None) -> Principal:
         """Who a client is before it authenticates, or where no one has to."""
@@ -450,13 +451,13 @@ def _info(session: Session, since: datetime) -> SessionInfo:
     )
 
 
-def _uids(allow: Collection[int] | str | None) -> Collection[int] | None:
+def _uids(allow: Collection[int | str] | str | None) -> Collection[int | str] | None:
     if allow is None:
         return None
     if isinstance(allow, str):
         if allow != OWN_USERS:
-            raise DeclarationError(f"allow_uids is {allow!r}; give a collection of uids, OWN_USERS or None")
-        return OWN_AND_ROOT if hasattr(os, "getuid") else None
+            raise DeclarationError(f"allow_uids is {allow!r}; give a collection of uids or SIDs, OWN_USERS or None")
+        return OWN_AND_ROOT
     return frozenset(allow)
 
 

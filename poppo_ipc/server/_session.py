@@ -194,7 +194,8 @@ class Session:
         """
         with trio.move_on_after(self.server.limits.flush_seconds):
             await self._say_no_more()
-            if not self.over:
+            # Where the client cannot be told, all that is left is to close, over which it still reads what was sent.
+            if self.stream.half_closes and not self.over:
                 self._ended = self._ended or trio.Event()
                 await self._ended.wait()
         self.disconnect("the server is done with it")

@@ -107,6 +107,10 @@ class TappedStream(Stream):
     def address(self) -> Address:
         return self._inner.address
 
+    @property
+    def half_closes(self) -> bool:
+        return self._inner.half_closes
+
     # -- receiving ------------------------------------------------------------------------------------------------
 
     async def receive(self, max_bytes: int = 65536) -> bytes:

@@ -12,14 +12,14 @@ from attrs import frozen
 
 from ..errors import AddressError
 
-__all__ = ["SOCKET_VARIABLE", "Address", "AddressKind", "check_path_length", "path_limit"]
+__all__ = ["PIPE_PREFIX", "SOCKET_VARIABLE", "Address", "AddressKind", "check_path_length", "path_limit"]
 
 SOCKET_VARIABLE = "POPPO_SOCKET"
 _FORMS = r"write unix:/path or a bare path, npipe:NAME or \\.\pipe\NAME, or memory:NAME"
 _DEFAULT = "npipe:poppobuilder-daemon" if sys.platform == "win32" else "~/.poppobuilder/daemon.sock"
-_PIPE_PREFIX = "\\\\.\\pipe\\"
+PIPE_PREFIX = "\\\\.\\pipe\\"
 # Windows refuses a pipe path of more than 256 characters, prefix included.
-_PIPE_NAME_LIMIT = 256 - len(_PIPE_PREFIX)
+_PIPE_NAME_LIMIT = 256 - len(PIPE_PREFIX)
 _PIPE_NAME = re.compile(rf"[^\\/]{{1,{_PIPE_NAME_LIMIT}}}")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _REMOTE_PIPE = re.compile(r"\\\\[^\\]+\\pipe\\", re.IGNORECASE)
@@ -91,7 +91,7 @@ class Address:
             if rest.startswith("////"):
                 rest = rest[2:].replace("/", "\\")
             return cls(AddressKind.PIPE, _pipe_name(rest))
-        if text[: len(_PIPE_PREFIX)].lower() == _PIPE_PREFIX:
+        if text[: len(PIPE_PREFIX)].lower() == PIPE_PREFIX:
             return cls(AddressKind.PIPE, _pipe_name(text))
         if _REMOTE_PIPE.match(text):
             raise AddressError(f"{text!r} is a pipe of another machine, which is not supported: {_FORMS}")
@@ -136,7 +136,7 @@ def _absolute(text: str) -> str:
 
 
 def _pipe_name(text: str) -> str:
-    return text[len(_PIPE_PREFIX) :] if text[: len(_PIPE_PREFIX)].lower() == _PIPE_PREFIX else text
+    return text[len(PIPE_PREFIX) :] if text[: len(PIPE_PREFIX)].lower() == PIPE_PREFIX else text
 
 
 def _check_path(path: str) -> None:

@@ -10,7 +10,8 @@ from os import PathLike
 
 from ..errors import ConnectFailed, TransportUnsupported
 from ._address import Address, AddressKind, check_path_length
-from ._borders import BACKLOG_FULL, connect_failed, trusted_peer
+from ._borders import BACKLOG_FULL, connect_failed, no_pipes, no_unix, trusted_peer
+from ._connection import Connection
 from ._peer import OWN_AND_ROOT
 
 __all__ = ["FIRST_WAIT", "LONGEST_WAIT", "connect_blocking"]
@@ -26,9 +27,11 @@ def connect_blocking(
     address: Address | str | PathLike[str],
     timeout: float | None,
     *,
-    trusted_uids: Collection[int] | None = OWN_AND_ROOT,
-) -> socket.socket:
-    """Connect to the Unix socket `address` and return a blocking socket without a timeout, not inherited by children.
+    trusted_uids: Collection[int | str] | None = OWN_AND_ROOT,
+) -> Connection:
+    """Connect to `address` and return a blocking socket without a timeout, not inherited by children.
+
+    On Windows it is a named pipe, with as many of a socket's calls as `Connection` has.
 
     Args:
         address: an address, or what `Address.parse` takes.
@@ -38,15 +41,34 @@ def connect_blocking(
 
     Raises:
         AddressError: the text is no address, or the path is too long.
-        TransportUnsupported: the address is not that of a Unix socket, or this platform has none.
+        TransportUnsupported: this platform has no such transport, or it needs an event loop.
         ConnectFailed: nobody listens, permission is refused, the time is over (`retryable`), or the server is run by
             a user who is not trusted.
     """
     address = Address.parse(address)
-    if address.kind is not AddressKind.UNIX:
-        raise TransportUnsupported(f"Without an event loop only Unix sockets can be connected to, not {address}")
-    check_path_length(address.name)
     deadline = None if timeout is None else time.monotonic() + timeout
+    match address.kind:
+        case AddressKind.UNIX:
+            return _connect_unix(address, deadline, trusted_uids)
+        case AddressKind.PIPE:
+            return _connect_pipe(address, deadline, trusted_uids)
+        case AddressKind.MEMORY:
+            raise TransportUnsupported(f"Without an event loop nothing can be connected to within one: {address}")
+
+
+def _connect_pipe(address: Address, deadline: float | None, trusted_uids: Collection[int | str] | None) -> Connection:
+    if sys.platform == "win32":
+        from ._pipe_blocking import connect_pipe_blocking
+
+        return connect_pipe_blocking(address, deadline, trusted_uids)
+    else:
+        raise no_pipes(address)
+
+
+def _connect_unix(
+    address: Address, deadline: float | None, trusted_uids: Collection[int | str] | None
+) -> socket.socket:
+    check_path_length(address.name)
     sock = _new_socket(address)
     try:
         # Not settimeout(timeout): on Linux it would fail at once on a full queue instead of waiting for room.
@@ -62,7 +84,7 @@ def connect_blocking(
 
 def _new_socket(address: Address) -> socket.socket:
     if sys.platform == "win32":
-        raise TransportUnsupported(f"Python has no Unix sockets on Windows, so {address} cannot be used: use WSL")
+        raise no_unix(address)
     else:
         try:
             return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -12,7 +12,7 @@ import stat
 import sys
 from collections.abc import Collection
 
-from ..errors import ConnectFailed
+from ..errors import ConnectFailed, TransportUnsupported
 from ._address import SOCKET_VARIABLE, Address
 from ._peer import PeerCredentials, peer_credentials
 
@@ -20,8 +20,11 @@ __all__ = [
     "ABORTED",
     "BACKLOG_FULL",
     "CAPACITY",
+    "REMEDY",
     "check_trusted",
     "connect_failed",
+    "no_pipes",
+    "no_unix",
     "trusted_peer",
     "user_name",
 ]
@@ -38,7 +41,23 @@ BACKLOG_FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 _PASSING = CAPACITY | {errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.ETIMEDOUT, errno.EINVAL}
 # EINVAL and ENOTCONN are what macOS says of a socket whose peer closed it meanwhile.
 
-_REMEDY = f"start the daemon, or set {SOCKET_VARIABLE} to the address of one that runs"
+REMEDY = f"start the daemon, or set {SOCKET_VARIABLE} to the address of one that runs"
+
+
+def no_pipes(address: Address) -> TransportUnsupported:
+    """The error where there are no named pipes."""
+    return TransportUnsupported(
+        f"Only Windows has named pipes, so {address} cannot be used: use unix:/path, or memory:NAME within one event "
+        "loop"
+    )
+
+
+def no_unix(what: object) -> TransportUnsupported:
+    """The error where Python has no Unix sockets."""
+    return TransportUnsupported(
+        f"Python has no Unix sockets on Windows, so {what} cannot be used: use npipe:NAME, or memory:NAME within one "
+        "event loop"
+    )
 
 
 def user_name(uid: int) -> str:
@@ -53,6 +72,16 @@ def user_name(uid: int) -> str:
     return f"uid {uid}"
 
 
+def _account(sid: str) -> str:
+    """The name and SID of a user of Windows, for people."""
+    if sys.platform == "win32":
+        from ._win32_security import account_name
+
+        if name := account_name(sid):
+            return f"{name} ({sid})"
+    return sid
+
+
 def connect_failed(address: Address, exc: OSError) -> ConnectFailed:
     """The error for a connect to the Unix socket `address` that the system refused with `exc`.
 
@@ -60,11 +89,11 @@ def connect_failed(address: Address, exc: OSError) -> ConnectFailed:
     """
     code = exc.errno
     if code == errno.ENOENT:
-        return ConnectFailed(f"No daemon listens at {address}, there is no such socket: {_REMEDY}")
+        return ConnectFailed(f"No daemon listens at {address}, there is no such socket: {REMEDY}")
     if code == errno.ECONNREFUSED:
         if _is_other_file(address.name):
             return ConnectFailed(f"{address} is not a socket: set {SOCKET_VARIABLE} to one", retryable=False)
-        return ConnectFailed(f"No daemon listens at {address}, its socket was left behind: {_REMEDY}")
+        return ConnectFailed(f"No daemon listens at {address}, its socket was left behind: {REMEDY}")
     if code in (errno.EACCES, errno.EPERM):
         return ConnectFailed(f"No permission to connect to {address}: {_owner(address.name)}", retryable=False)
     if code == errno.ENOTDIR or code == errno.ELOOP or code == errno.EPROTOTYPE or code == errno.ENOTSOCK:
@@ -76,7 +105,7 @@ def connect_failed(address: Address, exc: OSError) -> ConnectFailed:
     return ConnectFailed(f"Could not connect to {address}: {reason}", retryable=code in _PASSING)
 
 
-def trusted_peer(sock: socket.socket, address: Address, trusted_uids: Collection[int] | None) -> PeerCredentials:
+def trusted_peer(sock: socket.socket, address: Address, trusted_uids: Collection[int | str] | None) -> PeerCredentials:
     """Who runs the server at `address` that `sock` is connected to. Raises ConnectFailed as `check_trusted`."""
     try:
         peer = peer_credentials(sock)
@@ -86,14 +115,18 @@ def trusted_peer(sock: socket.socket, address: Address, trusted_uids: Collection
     return peer
 
 
-def check_trusted(address: Address, peer: PeerCredentials, trusted_uids: Collection[int] | None) -> None:
+def check_trusted(address: Address, peer: PeerCredentials, trusted_uids: Collection[int | str] | None) -> None:
     """Raise ConnectFailed unless the server at `address` is run by one of `trusted_uids` (None trusts anyone).
 
     A server whose user the platform does not tell is not trusted.
     """
-    if trusted_uids is None or peer.uid in trusted_uids:
+    if trusted_uids is None or peer.is_one_of(trusted_uids):
         return
-    who = "a user that the system does not tell" if peer.uid is None else user_name(peer.uid)
+    who = "a user that the system does not tell"
+    if peer.uid is not None:
+        who = user_name(peer.uid)
+    elif peer.sid is not None:
+        who = _account(peer.sid)
     raise ConnectFailed(
         f"The server at {address} is run by {who}, who is not trusted, so nothing was sent to it: "
         f"set {SOCKET_VARIABLE} to the address of your own daemon, or trust that user explicitly",

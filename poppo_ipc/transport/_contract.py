@@ -29,6 +29,11 @@ class Stream(ByteStream):
     """
 
     @property
+    def half_closes(self) -> bool:
+        """Whether `send_eof` tells the peer at once. Where not, the peer hears of it when the stream is closed."""
+        return True
+
+    @property
     @abstractmethod
     def peer(self) -> PeerCredentials:
         """The process at the other end, asked for once when the connection was made."""
@@ -107,6 +112,10 @@ class Stream(ByteStream):
     @abstractmethod
     async def send_eof(self) -> None:
         """Tell the peer that no more bytes come; receiving goes on. Does nothing when told again.
+
+        Windows' named pipes cannot tell (`half_closes` is False): there this waits until the system has taken all that
+        was sent, and the peer hears of the end when the stream is closed, which can be right away: what was sent can
+        still be read.
 
         Raises:
             anyio.BrokenResourceError: an earlier send was torn, and an orderly end would hide that.

@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from attrs import frozen
 
-from ..errors import TransportUnsupported
 from ._address import Address, AddressKind
+from ._borders import no_unix
 from ._contract import Listener, Stream
 from ._memory import connect_memory, listen_memory
 from ._named_pipe import connect_pipe, listen_pipe
@@ -21,20 +21,15 @@ if sys.platform != "win32":
 else:
     import socket
 
-    async def connect_unix(address: Address, trusted_uids: Collection[int] | None) -> Stream:
-        raise _no_unix(address)
+    async def connect_unix(address: Address, trusted_uids: Collection[int | str] | None) -> Stream:
+        raise no_unix(address)
 
     async def listen_unix(address: Address, backlog: int) -> Listener:
-        raise _no_unix(address)
+        raise no_unix(address)
 
     def listen_on(sock: socket.socket) -> Listener:
         """Raises TransportUnsupported: Python has no Unix sockets on Windows."""
-        raise _no_unix(sock)
-
-    def _no_unix(what: object) -> TransportUnsupported:
-        return TransportUnsupported(
-            f"Python has no Unix sockets on Windows, so {what} cannot be used: use WSL, or memory:NAME"
-        )
+        raise no_unix(sock)
 
 
 __all__ = ["KINDS", "Kind", "connect", "listen", "listen_on"]
@@ -44,7 +39,7 @@ __all__ = ["KINDS", "Kind", "connect", "listen", "listen_on"]
 class Kind:
     """How one kind of address is served."""
 
-    connect: Callable[[Address, Collection[int] | None], Awaitable[Stream]]
+    connect: Callable[[Address, Collection[int | str] | None], Awaitable[Stream]]
     listen: Callable[[Address, int], Awaitable[Listener]]
 
 
@@ -58,7 +53,7 @@ KINDS: Mapping[AddressKind, Kind] = MappingProxyType(
 
 
 async def connect(
-    address: Address | str | PathLike[str], *, trusted_uids: Collection[int] | None = OWN_AND_ROOT
+    address: Address | str | PathLike[str], *, trusted_uids: Collection[int | str] | None = OWN_AND_ROOT
 ) -> Stream:
     """Connect to the server that listens at `address`.
 

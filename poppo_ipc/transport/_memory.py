@@ -208,7 +208,7 @@ def _nobody(address: Address) -> ConnectFailed:
     return ConnectFailed(f"Nothing listens at {address} in this event loop: start it there first")
 
 
-async def connect_memory(address: Address, trusted_uids: Collection[int] | None) -> Stream:
+async def connect_memory(address: Address, trusted_uids: Collection[int | str] | None) -> Stream:
     """`connect` within one event loop."""
     await checkpoint()
     listener = _register().get(address.name)

@@ -26,6 +26,7 @@ _UCRED = struct.Struct("=iII")  # pid, uid, gid
 _XUCRED = struct.Struct("=IIhxx16I")  # version, uid, number of groups, groups; native padding spelt out
 _PID = struct.Struct("=i")
 _NOBODY_KNOWN = 2**32 - 1  # (uid_t)-1
+_SYSTEM = "S-1-5-18"  # Windows' root
 
 GetSockOpt = Callable[[int, int, int], bytes]
 
@@ -46,36 +47,49 @@ class PeerCredentials:
     pid: int | None = None
     """The process id, None also where that process lives in a pid namespace that we cannot see."""
 
+    sid: str | None = None
+    """Windows' name for the user, such as `S-1-5-18` for the system itself, from the token of the process."""
+
+    def is_one_of(self, users: Collection[int | str]) -> bool:
+        """Whether this is one of `users`: uids, or SIDs as text. A process whose user is not known is nobody's."""
+        return (self.uid is not None and self.uid in users) or (self.sid is not None and self.sid in users)
+
 
 @final
-class _OwnAndRoot(Collection[int]):
-    """Our own effective user id of the moment, and root's: asked for each time, as a daemon may drop its rights."""
+class _OwnAndRoot(Collection[int | str]):
+    """Our own effective user of the moment, and root: asked for each time, as a daemon may drop its rights."""
 
-    def _uids(self) -> set[int]:
-        own = own_credentials().uid
-        return {0} if own is None else {0, own}
+    def _users(self) -> set[int | str]:
+        own = own_credentials()
+        if sys.platform == "win32":
+            return {_SYSTEM} if own.sid is None else {_SYSTEM, own.sid}
+        else:
+            return {0} if own.uid is None else {0, own.uid}
 
-    def __contains__(self, uid: object) -> bool:
-        return uid in self._uids()
+    def __contains__(self, user: object) -> bool:
+        return user in self._users()
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._uids())
+    def __iter__(self) -> Iterator[int | str]:
+        return iter(self._users())
 
     def __len__(self) -> int:
-        return len(self._uids())
+        return len(self._users())
 
     def __repr__(self) -> str:
         return "OWN_AND_ROOT"
 
 
-OWN_AND_ROOT: Collection[int] = _OwnAndRoot()
-"""The user ids trusted by default: our own effective one, evaluated at each look, and root's."""
+OWN_AND_ROOT: Collection[int | str] = _OwnAndRoot()
+"""The users trusted by default: our own effective uid, evaluated at each look, and root's; on Windows our own SID and
+that of the system itself, S-1-5-18."""
 
 
 def own_credentials() -> PeerCredentials:
     """Our own process, as a peer on the same machine would see it."""
     if sys.platform == "win32":
-        return PeerCredentials(pid=os.getpid())
+        from ._win32_security import own_sid
+
+        return PeerCredentials(pid=os.getpid(), sid=own_sid())
     else:
         return PeerCredentials(uid=os.geteuid(), gid=os.getegid(), pid=os.getpid())
 

@@ -72,6 +72,10 @@ class PolledStream(Stream):
     def _until_writable(self) -> Awaitable[None]:
         """As `wait_writable`; always lets other tasks run."""
 
+    def _unwritten(self) -> bool:
+        """Whether bytes that `_push` took still wait for room in the transport; `_until_writable` ends when not."""
+        return False
+
     @abstractmethod
     def _finish(self) -> None:
         """Tell the peer that no more bytes come. Called once."""
@@ -182,6 +186,9 @@ class PolledStream(Stream):
             if self._eof_sent:
                 return
             self._check_sendable()
+            while self._unwritten():
+                await self._until_writable()
+                self._check_sendable()
             self._eof_sent = True
             self._finish()
 

@@ -82,7 +82,7 @@ class UnixStream(PolledStream):
         self._handle.close()
 
 
-async def connect_unix(address: Address, trusted_uids: Collection[int] | None) -> Stream:
+async def connect_unix(address: Address, trusted_uids: Collection[int | str] | None) -> Stream:
     """`connect` for Unix sockets."""
     check_path_length(address.name)
     await checkpoint()

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from .peer import Peer
-from .threads import path as path
 from .threads import serving_in_thread
 
 PROGRAM = """
@@ -26,7 +25,7 @@ print(time.process_time())
 
 
 @pytest.mark.slow
-def test_one_call_in_a_cold_interpreter(path: str, tmp_path: Path) -> None:
+def test_one_call_in_a_cold_interpreter(address: str, tmp_path: Path) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         await peer.respond(await peer.command("greet"), "hello")
@@ -37,12 +36,12 @@ def test_one_call_in_a_cold_interpreter(path: str, tmp_path: Path) -> None:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def run(program: str) -> float:
-        command = [sys.executable, "-c", program, path]
+        command = [sys.executable, "-c", program, address]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         return float(done.stdout)
 
     bare = min(run("import time; print(time.process_time())") for _ in range(3))
-    with serving_in_thread(path, *[script] * 6):
+    with serving_in_thread(address, *[script] * 6):
         run(PROGRAM)
         costs = [run(PROGRAM) - bare for _ in range(5)]
     # The least of five: the machine may be busy, the program is not cheaper than it is.

@@ -14,7 +14,6 @@ from poppo_ipc.errors import CallTimeout, ConnectionClosed
 from poppo_ipc.protocol import Cancel, Command
 
 from .peer import Peer, serving
-from .threads import path as path
 from .threads import serving_in_thread
 
 pytestmark = pytest.mark.anyio
@@ -162,7 +161,7 @@ def test_an_event_cannot_be_changed_and_equals_its_like() -> None:
         event.seq = 5  # type: ignore[misc]
 
 
-def test_without_an_event_loop_each_call_keeps_its_own_time(path: str) -> None:
+def test_without_an_event_loop_each_call_keeps_its_own_time(address: str) -> None:
     """Long and short limits in turn: the nearest is not looked for anew at each call."""
 
     async def script(peer: Peer) -> None:
@@ -173,7 +172,7 @@ def test_without_an_event_loop_each_call_keeps_its_own_time(path: str) -> None:
             assert (await peer.recv(Cancel)).id == slow.id
         await peer.until_closed()
 
-    with serving_in_thread(path, script), SyncClient(path, timeout_grace=0) as client:
+    with serving_in_thread(address, script), SyncClient(address, timeout_grace=0) as client:
         for _ in range(3):
             client.call("fast", timeout=20)
             with pytest.raises(CallTimeout):

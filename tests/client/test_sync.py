@@ -35,7 +35,6 @@ from poppo_ipc.errors import (
 from poppo_ipc.protocol import Cancel, Command, Credit, Ping, Pong
 
 from .peer import Original, Peer
-from .threads import path as path
 from .threads import serving_in_thread
 
 QUICK = Backoff(start=0.001, cap=0.001)
@@ -59,7 +58,7 @@ async def answering(peer: Peer) -> None:
         pass
 
 
-def test_calls(path: str) -> None:
+def test_calls(address: str) -> None:
     async def script(peer: Peer) -> None:
         auth = await peer.settle(token="sekrit")
         assert not auth.token
@@ -71,7 +70,7 @@ def test_calls(path: str) -> None:
         await peer.respond(await peer.command("greet"), {"greetingText": "hi"})
         assert await peer.until_closed() == []
 
-    with serving_in_thread(path, script, auth_required=True), SyncClient(path, token="sekrit") as client:
+    with serving_in_thread(address, script, auth_required=True), SyncClient(address, token="sekrit") as client:
         assert client.call("a", n=1) == "x" * (1 << 20)
         with pytest.raises(NotFound):
             client.call("b")
@@ -82,7 +81,7 @@ def test_calls(path: str) -> None:
         assert (client.server.name, client.server.pid, client.session_id) == ("scripted", os.getpid(), "s1")
 
 
-def test_an_original(path: str) -> None:
+def test_an_original(address: str) -> None:
     async def script(peer: Original) -> None:
         await peer.welcome("sekrit")
         command = await peer.recv()
@@ -92,7 +91,7 @@ def test_an_original(path: str) -> None:
         await peer.send(type="event", event="a.c", data={"n": 3})
         await peer.until_closed()
 
-    with serving_in_thread(path, script, kind=Original), SyncClient(path, token="sekrit") as client:
+    with serving_in_thread(address, script, kind=Original), SyncClient(address, token="sekrit") as client:
         with client.subscribe("a.*") as events:
             assert client.call("x") == 1
             got = [next(events), next(events)]
@@ -100,7 +99,7 @@ def test_an_original(path: str) -> None:
 
 
 @pytest.mark.parametrize("original", [False, True])
-def test_a_wrong_token_is_final(path: str, original: bool) -> None:
+def test_a_wrong_token_is_final(address: str, original: bool) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle(token="sekrit")
         await peer.until_closed()
@@ -110,8 +109,8 @@ def test_a_wrong_token_is_final(path: str, original: bool) -> None:
         await peer.until_closed()
 
     options: dict[str, Any] = {"kind": Original} if original else {"auth_required": True}
-    with serving_in_thread(path, script_of_original if original else script, **options):
-        client = SyncClient(path, token="wrong")
+    with serving_in_thread(address, script_of_original if original else script, **options):
+        client = SyncClient(address, token="wrong")
         for _ in range(2):
             with pytest.raises(AuthenticationError):
                 client.call("x")
@@ -119,30 +118,30 @@ def test_a_wrong_token_is_final(path: str, original: bool) -> None:
         client.close()
 
 
-def test_another_version(path: str) -> None:
+def test_another_version(address: str) -> None:
     async def script(peer: Original) -> None:
         await peer.send(type="welcome", authRequired=False, version="2.0.0")
         await peer.until_closed()
 
-    with serving_in_thread(path, script, kind=Original), pytest.raises(VersionMismatch, match=r"2\.0\.0"):
-        SyncClient(path).call("x")
+    with serving_in_thread(address, script, kind=Original), pytest.raises(VersionMismatch, match=r"2\.0\.0"):
+        SyncClient(address).call("x")
 
 
-def test_no_server_of_this_protocol(path: str) -> None:
+def test_no_server_of_this_protocol(address: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.stream.send(b"SSH-2.0-OpenSSH_9.9\r\n")
         await peer.until_closed()
 
-    with serving_in_thread(path, script), pytest.raises(ProtocolError):
-        SyncClient(path).call("x")
+    with serving_in_thread(address, script), pytest.raises(ProtocolError):
+        SyncClient(address).call("x")
 
 
-def test_nobody_listens(path: str) -> None:
-    with pytest.raises(ConnectFailed, match="No daemon listens"), SyncClient(path, initial=Backoff(start=100)):
+def test_nobody_listens(address: str) -> None:
+    with pytest.raises(ConnectFailed, match="No daemon listens"), SyncClient(address, initial=Backoff(start=100)):
         pytest.fail("connected")
 
 
-def test_a_busy_server_is_tried_again(path: str) -> None:
+def test_a_busy_server_is_tried_again(address: str) -> None:
     async def busy(peer: Original) -> None:
         await peer.send(type="error", id=None, error={"message": "full", "code": "BUSY"})
 
@@ -150,21 +149,21 @@ def test_a_busy_server_is_tried_again(path: str) -> None:
         await peer.welcome()
         await peer.until_closed()
 
-    with serving_in_thread(path, busy, welcoming, kind=Original), SyncClient(path, initial=QUICK) as client:
+    with serving_in_thread(address, busy, welcoming, kind=Original), SyncClient(address, initial=QUICK) as client:
         assert client.state is ClientState.CONNECTED
-    with serving_in_thread(path, busy, busy, kind=Original), pytest.raises(Busy):
-        SyncClient(path, initial=Backoff(start=0.001, attempts=1)).call("x")
+    with serving_in_thread(address, busy, busy, kind=Original), pytest.raises(Busy):
+        SyncClient(address, initial=Backoff(start=0.001, attempts=1)).call("x")
 
 
-def test_a_mute_server_is_given_up(path: str) -> None:
+def test_a_mute_server_is_given_up(address: str) -> None:
     async def mute(peer: Peer) -> None:
         await peer.until_closed()
 
-    with serving_in_thread(path, mute, mute), pytest.raises(ConnectionLost, match="handshake"):
-        SyncClient(path, handshake_seconds=0.05, initial=Backoff(start=0.001, attempts=1)).call("x")
+    with serving_in_thread(address, mute, mute), pytest.raises(ConnectionLost, match="handshake"):
+        SyncClient(address, handshake_seconds=0.05, initial=Backoff(start=0.001, attempts=1)).call("x")
 
 
-def test_time_is_kept(path: str) -> None:
+def test_time_is_kept(address: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         command = await peer.recv()
@@ -174,7 +173,7 @@ def test_time_is_kept(path: str) -> None:
         await peer.fail(await peer.recv(), CallTimeout("the server said so"))
         await peer.until_closed()
 
-    with serving_in_thread(path, script), SyncClient(path, timeout_grace=0.02) as client:
+    with serving_in_thread(address, script), SyncClient(address, timeout_grace=0.02) as client:
         began = time.monotonic()
         with pytest.raises(CallTimeout, match=r"within 0\.05 s"):
             client.call("x", timeout=0.05)
@@ -183,7 +182,7 @@ def test_time_is_kept(path: str) -> None:
             client.call("x", timeout=5)
 
 
-def test_a_stream(path: str) -> None:
+def test_a_stream(address: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         command = await peer.command("count")
@@ -197,7 +196,7 @@ def test_a_stream(path: str) -> None:
         assert (await peer.recv(Cancel)).id == greet.id
         await peer.until_closed()
 
-    with serving_in_thread(path, script), SyncClient(path) as client:
+    with serving_in_thread(address, script), SyncClient(address) as client:
         items = client.stream("count", credit=4)
         with pytest.raises(RuntimeError):
             _ = items.result
@@ -209,7 +208,7 @@ def test_a_stream(path: str) -> None:
             next(greetings)
 
 
-def test_events_that_come_during_calls_are_kept(path: str) -> None:
+def test_events_that_come_during_calls_are_kept(address: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         await peer.subscribe()
@@ -221,7 +220,7 @@ def test_events_that_come_during_calls_are_kept(path: str) -> None:
         assert (await peer.command("events.unsubscribe")).args == {"subscriptionId": "sub"}
         await peer.until_closed()
 
-    with serving_in_thread(path, script), SyncClient(path) as client:
+    with serving_in_thread(address, script), SyncClient(address) as client:
         with client.subscribe("a", timeout=0.2) as events:
             assert client.call("x") == "answer"
             assert [getattr(event, "seq", event) for event in events] == [1, 2, 3]  # and the time ends it
@@ -229,7 +228,7 @@ def test_events_that_come_during_calls_are_kept(path: str) -> None:
             client.subscribe("a..b")
 
 
-def test_events_go_on_over_a_reconnect(path: str) -> None:
+def test_events_go_on_over_a_reconnect(address: str) -> None:
     async def first(peer: Peer) -> None:
         await peer.settle()
         await peer.subscribe()
@@ -246,7 +245,7 @@ def test_events_go_on_over_a_reconnect(path: str) -> None:
         await peer.subscribe(gap=True, missed=None)
         await peer.until_closed()
 
-    with serving_in_thread(path, first, second, third), SyncClient(path, backoff=QUICK) as client:
+    with serving_in_thread(address, first, second, third), SyncClient(address, backoff=QUICK) as client:
         events = client.subscribe("a")
         assert [getattr(next(events), "seq", None) for _ in range(2)] == [1, 2]
         assert next(events) == Gap(None, GapReason.RESTARTED)
@@ -260,24 +259,24 @@ def swallowing(keys: list[Any], **session: Any) -> Any:
     return script
 
 
-def test_a_call_is_sent_again_with_its_key(path: str) -> None:
+def test_a_call_is_sent_again_with_its_key(address: str) -> None:
     keys: list[Any] = []
-    with serving_in_thread(path, swallowing(keys), answering), SyncClient(path, backoff=QUICK) as client:
+    with serving_in_thread(address, swallowing(keys), answering), SyncClient(address, backoff=QUICK) as client:
         assert [client.call("x")["key"]] == keys
 
 
-def test_after_a_restart_the_outcome_is_unknown(path: str) -> None:
+def test_after_a_restart_the_outcome_is_unknown(address: str) -> None:
     keys: list[Any] = []
     with (
-        serving_in_thread(path, swallowing(keys, epoch="old"), answering),
-        SyncClient(path, backoff=QUICK) as client,
+        serving_in_thread(address, swallowing(keys, epoch="old"), answering),
+        SyncClient(address, backoff=QUICK) as client,
     ):
         with pytest.raises(OutcomeUnknown):
             client.call("x")
         assert client.call("y", a=1)["args"] == {"a": 1}
 
 
-def test_a_connection_that_ended_meanwhile_is_noticed_before_anything_is_sent(path: str) -> None:
+def test_a_connection_that_ended_meanwhile_is_noticed_before_anything_is_sent(address: str) -> None:
     async def ending(peer: Original) -> None:
         await peer.welcome()
 
@@ -287,31 +286,31 @@ def test_a_connection_that_ended_meanwhile_is_noticed_before_anything_is_sent(pa
         await peer.send(type="response", id=command["id"], success=True, result="again")
         await peer.until_closed()
 
-    with serving_in_thread(path, ending, again, kind=Original), SyncClient(path, backoff=QUICK) as client:
+    with serving_in_thread(address, ending, again, kind=Original), SyncClient(address, backoff=QUICK) as client:
         assert client._link is not None
         assert client._link._wait(10)  # the end has come
         # An original has no keys: had it been sent, the outcome would be unknown.
         assert client.call("x") == "again"
 
 
-def test_without_reconnect(path: str) -> None:
+def test_without_reconnect(address: str) -> None:
     keys: list[Any] = []
-    with serving_in_thread(path, swallowing(keys)), SyncClient(path, reconnect=False) as client:
+    with serving_in_thread(address, swallowing(keys)), SyncClient(address, reconnect=False) as client:
         with pytest.raises(OutcomeUnknown):
             client.call("x")
         with pytest.raises(ConnectionLost):
             client.call("x")
 
 
-def test_a_call_while_away_keeps_its_deadline(path: str) -> None:
+def test_a_call_while_away_keeps_its_deadline(address: str) -> None:
     async def ending(peer: Peer) -> None:
         await peer.settle()
         await peer.recv(Command)
 
     backoff = Backoff(start=60, cap=60)
     with (
-        serving_in_thread(path, ending),
-        SyncClient(path, backoff=backoff, random=lambda: 1.0, timeout_grace=60) as client,
+        serving_in_thread(address, ending),
+        SyncClient(address, backoff=backoff, random=lambda: 1.0, timeout_grace=60) as client,
     ):
         began = time.monotonic()
         with pytest.raises(CallTimeout):
@@ -322,7 +321,7 @@ def test_a_call_while_away_keeps_its_deadline(path: str) -> None:
         assert time.monotonic() - began < 10
 
 
-def test_a_silent_server_is_found_dead(path: str) -> None:
+def test_a_silent_server_is_found_dead(address: str) -> None:
     async def half_open(peer: Peer) -> None:
         await peer.settle()
         await peer.recv(Command)
@@ -331,13 +330,13 @@ def test_a_silent_server_is_found_dead(path: str) -> None:
         await peer.until_closed()
 
     with (
-        serving_in_thread(path, half_open, answering),
-        SyncClient(path, ping_seconds=0.03, backoff=QUICK) as client,
+        serving_in_thread(address, half_open, answering),
+        SyncClient(address, ping_seconds=0.03, backoff=QUICK) as client,
     ):
         assert client.call("x", a=1, timeout=None)["args"] == {"a": 1}
 
 
-def test_pings_both_ways(path: str) -> None:
+def test_pings_both_ways(address: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         await peer.send(peer.connection.pong(await peer.recv(Ping)))
@@ -348,14 +347,14 @@ def test_pings_both_ways(path: str) -> None:
         await peer.recv(Ping)
         await peer.until_closed()
 
-    with serving_in_thread(path, script), SyncClient(path) as client:
+    with serving_in_thread(address, script), SyncClient(address) as client:
         assert 0 < client.ping() < 5
         assert client.call("x") == 1
         with pytest.raises(CallTimeout):
             client.ping(timeout=0.02)
 
 
-def test_what_came_between_two_calls_is_dealt_with_first(path: str) -> None:
+def test_what_came_between_two_calls_is_dealt_with_first(address: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         await peer.send(peer.connection.ping("you?"))
@@ -365,12 +364,12 @@ def test_what_came_between_two_calls_is_dealt_with_first(path: str) -> None:
         await peer.until_closed()
 
     sent = threading.Event()
-    with serving_in_thread(path, script), SyncClient(path) as client:
+    with serving_in_thread(address, script), SyncClient(address) as client:
         assert sent.wait(10)
         assert client.call("x") == 1
 
 
-def test_a_pipeline(path: str) -> None:
+def test_a_pipeline(address: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         a, b = await peer.command("a"), await peer.command("b")
@@ -378,7 +377,7 @@ def test_a_pipeline(path: str) -> None:
         await peer.respond(a, 1)
         assert await peer.until_closed() == []
 
-    with serving_in_thread(path, script), SyncClient(path, frame_bytes=2048) as client:
+    with serving_in_thread(address, script), SyncClient(address, frame_bytes=2048) as client:
         with client.pipeline() as pipeline:
             a, b, big = pipeline.call("a"), pipeline.call("b"), pipeline.call("big", text="x" * 3000)
         assert a.result() == 1
@@ -388,7 +387,7 @@ def test_a_pipeline(path: str) -> None:
             big.result()
 
 
-def test_a_long_question_and_a_long_answer_at_once(path: str) -> None:
+def test_a_long_question_and_a_long_answer_at_once(address: str) -> None:
     """Both sides write at once: a client that only writes, or only reads, would be stuck for ever."""
     text = "x" * (4 << 20)
 
@@ -399,16 +398,16 @@ def test_a_long_question_and_a_long_answer_at_once(path: str) -> None:
         await peer.respond(await peer.recv(Command), "got it")
         await peer.until_closed()
 
-    with serving_in_thread(path, script), SyncClient(path) as client:
+    with serving_in_thread(address, script), SyncClient(address) as client:
         with client.pipeline() as pipeline:
             a, b = pipeline.call("a"), pipeline.call("b", text=text)
         assert a.result() == text
         assert b.result() == "got it"
 
 
-def test_closing(path: str) -> None:
-    with serving_in_thread(path, answering):
-        client = SyncClient(path)
+def test_closing(address: str) -> None:
+    with serving_in_thread(address, answering):
+        client = SyncClient(address)
         assert client.call("x")
         client.close()
         client.close()
@@ -417,7 +416,7 @@ def test_closing(path: str) -> None:
             client.call("x")
 
 
-def test_two_threads_at_once_are_refused(path: str) -> None:
+def test_two_threads_at_once_are_refused(address: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         command = await peer.command("x")
@@ -427,7 +426,7 @@ def test_two_threads_at_once_are_refused(path: str) -> None:
         await peer.until_closed()
 
     got, refused = threading.Event(), threading.Event()
-    with serving_in_thread(path, script), SyncClient(path) as client:
+    with serving_in_thread(address, script), SyncClient(address) as client:
 
         def other() -> None:
             try:
@@ -443,7 +442,7 @@ def test_two_threads_at_once_are_refused(path: str) -> None:
         thread.join()
 
 
-def test_ctrl_c_cancels_the_command_and_the_client_goes_on(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_cancels_the_command_and_the_client_goes_on(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         command = await peer.command("x")
@@ -462,13 +461,13 @@ def test_ctrl_c_cancels_the_command_and_the_client_goes_on(path: str, monkeypatc
     got = threading.Event()
     wait = SyncLink._wait
     monkeypatch.setattr(SyncLink, "_wait", interrupted)
-    with serving_in_thread(path, script), SyncClient(path) as client:
+    with serving_in_thread(address, script), SyncClient(address) as client:
         with pytest.raises(KeyboardInterrupt):
             client.call("x", timeout=20)
         assert client.call("y") == "y"
 
 
-def test_ctrl_c_while_bytes_are_dealt_with_costs_the_connection(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_bytes_are_dealt_with_costs_the_connection(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes that were taken and not dealt with put the stream out of step: it cannot be gone on with."""
 
     async def first(peer: Peer) -> None:
@@ -480,7 +479,7 @@ def test_ctrl_c_while_bytes_are_dealt_with_costs_the_connection(path: str, monke
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    with serving_in_thread(path, first, answering), SyncClient(path, backoff=QUICK) as client:
+    with serving_in_thread(address, first, answering), SyncClient(address, backoff=QUICK) as client:
         monkeypatch.setattr(client._engine, "receive", interrupted)
         with pytest.raises(KeyboardInterrupt):
             client.call("x", timeout=20)
@@ -507,8 +506,8 @@ trio.run(main)
 
 
 @contextmanager
-def daemon(path: str) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen([sys.executable, "-c", DAEMON, path], stdout=subprocess.PIPE, text=True) as process:
+def daemon(address: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", DAEMON, address], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "up\n"
@@ -518,9 +517,9 @@ def daemon(path: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-def test_a_daemon_that_is_killed_and_started_again(path: str) -> None:
-    with daemon(path) as first:
-        client = SyncClient(path, token="sekrit", backoff=Backoff(start=0.01, cap=0.05))
+def test_a_daemon_that_is_killed_and_started_again(address: str) -> None:
+    with daemon(address) as first:
+        client = SyncClient(address, token="sekrit", backoff=Backoff(start=0.01, cap=0.05))
         assert client.call("pid") == client.server.pid == first.pid
         events = client.subscribe("**", timeout=0.1)
         first.kill()
@@ -528,11 +527,11 @@ def test_a_daemon_that_is_killed_and_started_again(path: str) -> None:
     with pytest.raises(CallTimeout) as caught:
         client.call("pid", timeout=0.1)
     assert caught.value.details == {"sent": False}
-    with daemon(path) as second:
+    with daemon(address) as second:
         assert client.call("pid", timeout=10) == second.pid
         assert list(events) == [Gap(None, GapReason.RESTARTED)]
         with pytest.raises(CallTimeout):  # it died of this very command, and nobody starts it again
             client.call("die", timeout=0.3, idempotent=True)
         client.close()
-    with daemon(path), SyncClient(path, token="sekrit", reconnect=False) as other, pytest.raises(OutcomeUnknown):
+    with daemon(address), SyncClient(address, token="sekrit", reconnect=False) as other, pytest.raises(OutcomeUnknown):
         other.call("die")

@@ -20,7 +20,6 @@ from poppo_ipc.protocol import Cancel, Command
 from poppo_ipc.server import Server, running
 
 from .peer import Peer, serving
-from .threads import path as path
 from .threads import serving_in_thread
 
 QUICK = Backoff(start=0.005, cap=0.02)
@@ -143,9 +142,9 @@ async def test_so_many_are_open_and_no_more(options: dict[str, int], most: int) 
     assert script.most == most
 
 
-def test_without_an_event_loop_too(path: str) -> None:
+def test_without_an_event_loop_too(address: str) -> None:
     script = Counted(150)
-    with serving_in_thread(path, script), SyncClient(path) as client:
+    with serving_in_thread(address, script), SyncClient(address) as client:
         with client.pipeline(window=20) as pipeline:
             calls = [pipeline.call("x", n=n) for n in range(150)]
         assert [call.result() for call in calls] == list(range(150))
@@ -280,7 +279,7 @@ async def test_what_cannot_be_sent_takes_no_place() -> None:
 
 
 @pytest.mark.trio
-async def test_a_server_with_slow_handlers_and_the_usual_bound_refuses_none(path: str) -> None:
+async def test_a_server_with_slow_handlers_and_the_usual_bound_refuses_none(address: str) -> None:
     router = Router()
     most = open_now = 0
     full = trio.Event()
@@ -297,8 +296,8 @@ async def test_a_server_with_slow_handlers_and_the_usual_bound_refuses_none(path
         open_now -= 1
         return n
 
-    server = Server(router, address=path, auth="sekrit")
-    async with running(server), connect(path, token="sekrit") as client:
+    server = Server(router, address=address, auth="sekrit")
+    async with running(server), connect(address, token="sekrit") as client:
         async with client.pipeline() as pipeline:
             calls = [pipeline.call("slow", n=n) for n in range(300)]
         assert [call.result() for call in calls] == list(range(300))

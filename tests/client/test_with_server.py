@@ -12,13 +12,11 @@ from poppo_ipc.commands import Router
 from poppo_ipc.errors import AuthenticationError, CallTimeout, InvalidArgs, UnknownCommand
 from poppo_ipc.server import Server, running
 
-from .threads import path as path
-
 QUICK = Backoff(start=0.005, cap=0.02)
 pytestmark = pytest.mark.trio
 
 
-def server_at(path: str, runs: list[str] | None = None) -> Server:
+def server_at(address: str, runs: list[str] | None = None) -> Server:
     router = Router()
 
     @router.command("greet")
@@ -36,12 +34,12 @@ def server_at(path: str, runs: list[str] | None = None) -> Server:
         for each in range(n):
             yield each
 
-    return Server(router, address=path, auth="sekrit")
+    return Server(router, address=address, auth="sekrit")
 
 
-async def test_the_whole_surface(path: str) -> None:
-    server = server_at(path)
-    async with running(server), connect(path, token="sekrit") as client:
+async def test_the_whole_surface(address: str) -> None:
+    server = server_at(address)
+    async with running(server), connect(address, token="sekrit") as client:
         assert await client.call("greet", name="x") == "hello x"
         assert await client.ping() > 0
         with pytest.raises(UnknownCommand) as unknown:
@@ -60,19 +58,19 @@ async def test_the_whole_surface(path: str) -> None:
         assert "greet" in {command["name"] for command in described["commands"]}
 
 
-async def test_a_wrong_token(path: str) -> None:
-    async with running(server_at(path)):
+async def test_a_wrong_token(address: str) -> None:
+    async with running(server_at(address)):
         with pytest.raises(AuthenticationError):
-            async with connect(path, token="wrong"):
+            async with connect(address, token="wrong"):
                 pytest.fail("connected")
 
 
-async def test_events_and_calls_over_a_restart(path: str) -> None:
+async def test_events_and_calls_over_a_restart(address: str) -> None:
     runs: list[str] = []
     async with (
-        running(server_at(path, runs)) as server,
+        running(server_at(address, runs)) as server,
         trio.open_nursery() as nursery,
-        connect(path, token="sekrit", backoff=QUICK) as client,
+        connect(address, token="sekrit", backoff=QUICK) as client,
         client.subscribe("task.*") as events,
     ):
         await server.publish("task.started", {"taskId": "1"})
@@ -85,7 +83,7 @@ async def test_events_and_calls_over_a_restart(path: str) -> None:
                 if change.state is ClientState.AWAY:
                     break
         nursery.start_soon(client.call, "greet", {"name": "made while away"})
-        second = server_at(path, runs)
+        second = server_at(address, runs)
         async with running(second):
             assert await anext(events) == Gap(None, GapReason.RESTARTED)
             await second.publish("task.completed", {"taskId": "1"})

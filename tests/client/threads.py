@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
-import pytest
 
 from .peer import serving
 
 
-@pytest.fixture
-def path() -> Iterator[str]:
-    """The path of a socket, short enough for every system."""
-    with tempfile.TemporaryDirectory(prefix="pp") as directory:
-        yield str(Path(directory) / "s")
-
-
 @contextmanager
-def serving_in_thread(path: str, *scripts: Any, **options: Any) -> Iterator[None]:
+def serving_in_thread(address: str, *scripts: Any, **options: Any) -> Iterator[None]:
     """`serving`, while the block runs. Raises what goes wrong in a script, before what goes wrong in the block."""
     listening, over = threading.Event(), threading.Event()
     errors: list[BaseException] = []
 
     async def main() -> None:
-        async with serving(*scripts, address=f"unix:{path}", **options):
+        async with serving(*scripts, address=address, **options):
             listening.set()
             await anyio.to_thread.run_sync(over.wait)
 
     def run() -> None:
         try:
-            anyio.run(main)
+            anyio.run(main, backend="trio")  # asyncio has no server on named pipes
         except BaseException as error:
             errors.append(error)
         finally:

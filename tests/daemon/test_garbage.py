@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
+from pathlib import Path
 
 # In processes of their own: it is a setting of the whole process.
 _SPARED = """
@@ -21,7 +21,7 @@ from poppo_ipc.daemon import Daemon, DaemonConfig
 
 async def main():
     before = (gc.get_threshold(), gc.get_freeze_count())
-    daemon = Daemon(DaemonConfig(state_dir=sys.argv[1], socket=sys.argv[1] + "/s", workers=0, no_auth=True))
+    daemon = Daemon(DaemonConfig(state_dir=sys.argv[1], socket=sys.argv[2], workers=0, no_auth=True))
     async with trio.open_nursery() as nursery:
         await nursery.start(daemon.serve)
         daemon.stop_soon()
@@ -40,7 +40,5 @@ def test_it_looks_more_seldom_and_not_at_what_is_there_already() -> None:
     assert _run(_SPARED) == "True True"
 
 
-def test_a_program_that_embeds_a_daemon_keeps_its_own() -> None:
-    # The path of a socket is short.
-    with tempfile.TemporaryDirectory(prefix="poppo-", dir="/tmp") as directory:
-        assert _run(_EMBEDDED, directory) == "True"
+def test_a_program_that_embeds_a_daemon_keeps_its_own(tmp_path: Path, address: str) -> None:
+    assert _run(_EMBEDDED, str(tmp_path / "state"), address) == "True"

@@ -9,8 +9,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import trio
+from addresses import NATIVE
 from trio.testing import wait_all_tasks_blocked
 
 from poppo_ipc.commands import Router
@@ -19,6 +21,7 @@ from poppo_ipc.limits import Limits
 from poppo_ipc.server import Server
 from poppo_ipc.server._lead import Lead
 from poppo_ipc.transport import PeerCredentials, _polled
+from poppo_ipc.transport._peer import own_credentials
 
 from .rawclient import ALL, Gate, Serve, command, fault, in_jumping_time, no_log_of, tasks_below, wire
 
@@ -51,9 +54,13 @@ async def test_other_users_can_be_let_in(serve: Serve, allowed: Any, monkeypatch
 
 
 async def test_root_and_the_own_user_are_let_in(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 4711)
-    for uid, welcome in ((0, True), (4711, True), (4712, False)):
-        peer(monkeypatch, PeerCredentials(uid=uid))
+    if sys.platform == "win32":
+        root, own, other = (PeerCredentials(sid=sid) for sid in ("S-1-5-18", own_credentials().sid, "S-1-5-21-1-2-3-9"))
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 4711)
+        root, own, other = (PeerCredentials(uid=uid) for uid in (0, 4711, 4712))
+    for who, welcome in ((root, True), (own, True), (other, False)):
+        peer(monkeypatch, who)
         async with serve() as served:
             client = await served.connect_silently()
             assert (await client.recv_payload() is not None) is welcome
@@ -95,7 +102,7 @@ async def test_what_is_known_of_a_client(serve: Serve) -> None:
         assert info.authenticated
         assert info.capabilities == frozenset(ALL)
         assert info.principal.name == "default"
-        assert info.peer == PeerCredentials(uid=os.geteuid(), gid=os.getegid(), pid=os.getpid())
+        assert info.peer == own_credentials()
         assert (info.running, info.subscriptions, info.commands, info.errors, info.events) == (1, 1, 3, 1, 1)
         assert (info.dropped_events, info.outbox_bytes, info.bytes_out) == (0, 0, client.received)
         assert info.bytes_in > 100
@@ -252,16 +259,21 @@ async def test_a_client_that_is_found_gone_in_the_middle_of_what_it_sent(serve: 
             assert served.server.statistics().running == 0
 
 
-@pytest.mark.parametrize("kind", ["memory", "unix"])
+def open_files() -> int:
+    """How many files this process has open, or on Windows handles."""
+    return psutil.Process().num_handles() if sys.platform == "win32" else len(os.listdir("/dev/fd"))
+
+
+@pytest.mark.parametrize("kind", ["memory", NATIVE])
 async def test_nothing_stays_behind_of_a_thousand_clients(
-    serve: Serve, kind: str, short_dir: Path, caplog: pytest.LogCaptureFixture
+    serve: Serve, kind: str, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    address = "memory:many" if kind == "memory" else str(short_dir / "s")
+    address = "memory:many" if kind == "memory" else address
     root = trio.lowlevel.current_root_task()
     assert root is not None
     with no_log_of(caplog):
         async with serve(address=address, auth="t") as served:
-            tasks, files = tasks_below(root), len(os.listdir("/dev/fd"))
+            tasks, files = tasks_below(root), open_files()
             for _ in range(20):
                 clients = [await served.connect_silently() for _ in range(50)]
                 for number, client in enumerate(clients):
@@ -276,7 +288,7 @@ async def test_nothing_stays_behind_of_a_thousand_clients(
                 await trio.lowlevel.checkpoint()
             await wait_all_tasks_blocked()
             assert tasks_below(root) == tasks
-            assert len(os.listdir("/dev/fd")) == files
+            assert open_files() == files
             assert len(served.server.timers) == 0
 
 
@@ -314,7 +326,6 @@ trio.run(main, sys.argv[1])
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no limits on files there")
 async def test_a_shortage_of_files_is_outlived(eager: bool, short_dir: Path) -> None:
     done = await trio.to_thread.run_sync(
         lambda: subprocess.run(

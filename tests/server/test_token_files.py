@@ -11,8 +11,7 @@ import pytest
 
 from poppo_ipc.errors import DeclarationError
 from poppo_ipc.server import Token, TokenAuth, TokenFileError, generate_token, read_token_file
-
-as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+from poppo_ipc.transport._private import create_private_file
 
 
 def test_a_token_is_long_and_new() -> None:
@@ -77,12 +76,13 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
         read_token_file(path)
 
 
-@as_root
 def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file away")
     path = tmp_path / "token"
     generate_token(path)
     os.chown(path, 12345, -1)
-    with pytest.raises(TokenFileError, match="belongs to uid 12345"):
+    with pytest.raises(TokenFileError, match=r"another user \(uid 12345\)"):
         read_token_file(path)
 
 
@@ -94,7 +94,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b" \n\t\n"])
 def test_an_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "token"
-    path.touch(0o600)
+    os.close(create_private_file(str(path)))
     path.write_bytes(content)
     with pytest.raises(TokenFileError, match="is empty"):
         read_token_file(path)
@@ -102,24 +102,27 @@ def test_an_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "token"
-    path.touch(0o600)
+    os.close(create_private_file(str(path)))
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TokenFileError, match="is not text"):
         read_token_file(path)
 
 
-def test_a_folder_and_a_pipe_are_refused_at_once(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe, 0o600)
-    with pytest.raises(TokenFileError, match="not a plain file"):
-        read_token_file(pipe)
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TokenFileError):
         read_token_file(tmp_path)
 
 
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(TokenFileError, match="not a plain file"):
+        read_token_file(pipe)
+
+
 def test_white_space_around_a_token_is_not_of_it(tmp_path: Path) -> None:
     path = tmp_path / "token"
-    path.touch(0o600)
+    os.close(create_private_file(str(path)))
     path.write_text("  secret \n\n")
     assert read_token_file(path) == "secret"
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+import anyio
 import pytest
 
 from poppo_ipc.transport import Stream
 
+from ._pipes import has_more
+
 Pair = tuple[Stream, Stream]
+NATIVE = "pipe" if sys.platform == "win32" else "unix"
+"""The transport between processes that this platform has."""
 
 
 async def exactly(stream: Stream, count: int) -> bytes:
@@ -19,9 +25,29 @@ async def exactly(stream: Stream, count: int) -> bytes:
     return bytes(got)
 
 
+async def say_no_more(stream: Stream) -> None:
+    """Tell the peer that no more comes, by the least that the transport has for it."""
+    await stream.send_eof()
+    if not stream.half_closes:
+        await stream.aclose()
+
+
+def clog(stream: Stream) -> None:
+    """Send until there is no room."""
+    while stream.send_nowait(b"c" * 65536):
+        pass
+    while stream.send_nowait(b"c"):
+        pass
+
+
 async def drain(stream: Stream) -> None:
+    """Take what the peer has sent."""
     while stream.receive_nowait():
         pass
+    while has_more(stream):
+        await anyio.lowlevel.checkpoint()
+        while stream.receive_nowait():
+            pass
 
 
 async def raises(error: type[Exception], call: Callable[..., Awaitable[object]], *args: object) -> None:
@@ -39,7 +65,10 @@ ASYNC_CALLS = [
 ]
 RECEIVING = ASYNC_CALLS[:2]
 SENDING = [ASYNC_CALLS[2], ASYNC_CALLS[4]]
-roomy = pytest.mark.parametrize("pair", ["unix", "memory", "memory-listener"], indirect=True)
+half_closing = pytest.mark.parametrize(
+    "pair", [kind for kind in (NATIVE, "memory", "memory-listener", "one-byte") if kind != "pipe"], indirect=True
+)
+roomy = pytest.mark.parametrize("pair", [NATIVE, "memory", "memory-listener"], indirect=True)
 Call = Callable[[Stream], Coroutine[Any, Any, object]]
 
 

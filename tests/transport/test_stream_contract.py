@@ -11,7 +11,20 @@ from anyio import BrokenResourceError, BusyResourceError, ClosedResourceError, E
 
 from poppo_ipc.transport import Stream
 
-from ._streams import ASYNC_CALLS, RECEIVING, SENDING, Call, Pair, drain, exactly, raises, roomy, tiny
+from ._streams import (
+    ASYNC_CALLS,
+    RECEIVING,
+    SENDING,
+    Call,
+    Pair,
+    drain,
+    exactly,
+    half_closing,
+    raises,
+    roomy,
+    say_no_more,
+    tiny,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -115,7 +128,7 @@ async def test_nothing_there_now(pair: Pair) -> None:
     await far.wait_readable()
     assert far.receive_nowait() == b"z"
     assert far.receive_nowait() is None
-    await near.send_eof()
+    await say_no_more(near)
     await far.wait_readable()
     assert far.receive_nowait() == b""
 
@@ -277,6 +290,7 @@ async def test_wait_writable_ends_when_the_peer_closes(clogged: Pair) -> None:
             await far.aclose()
 
 
+@half_closing
 async def test_half_close(pair: Pair) -> None:
     near, far = pair
     await near.send(b"x")
@@ -289,6 +303,24 @@ async def test_half_close(pair: Pair) -> None:
     await far.send_eof()
     assert await near.receive() == b"y"
     await raises(EndOfStream, near.receive)
+
+
+async def test_an_end_of_what_is_sent_loses_nothing(pair: Pair) -> None:
+    near, far = pair
+    data = random.Random(4).randbytes(500 if tiny(near) else 2**20)
+    got = bytearray()
+
+    async def talk() -> None:
+        await near.send(data)
+        await say_no_more(near)
+        await raises(ClosedResourceError, near.send, b"y")
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(talk)
+            async for chunk in far:
+                got += chunk
+    assert got == data
 
 
 async def test_all_that_was_sent_before_a_close_arrives(pair: Pair) -> None:

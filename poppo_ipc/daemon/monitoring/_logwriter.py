@@ -10,6 +10,7 @@ import logging
 import logging.handlers
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from typing import IO, Any, Final, Protocol, TextIO
 
 import structlog
 from attrs import frozen
+
+from poppo_ipc.transport._private import create_private_file
 
 __all__ = ["FileSink", "LogWriter", "Sink", "TerminalSink", "WrittenLine"]
 
@@ -65,14 +68,31 @@ class FileSink:
 
 class _PrivateFile(logging.handlers.RotatingFileHandler):
     def _open(self) -> Any:
-        def private(path: str, flags: int) -> int:
-            return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        # The handler's mode is one for text, so that lines would end otherwise on Windows.
+        return open(
+            self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, newline="\n", opener=_open_private
+        )
 
-        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=private)
+    def doRollover(self) -> None:
+        try:
+            super().doRollover()
+        except PermissionError:
+            if sys.platform != "win32":
+                raise
+            # Somebody reads it, and Windows renames no file that is open. It grows until the next line finds it free.
+            self.stream = self.stream or self._open()
 
     def handleError(self, record: logging.LogRecord) -> None:
         # To whoever wrote: the standard one prints to a terminal that may not be there.
         raise
+
+
+def _open_private(path: str, flags: int) -> int:
+    if sys.platform == "win32":
+        with contextlib.suppress(FileExistsError):
+            os.close(create_private_file(path))
+        return os.open(path, flags & ~os.O_EXCL)
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 class TerminalSink:

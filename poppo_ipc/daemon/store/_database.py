@@ -11,6 +11,7 @@ from typing import Final
 
 from poppo_ipc.daemon.store._schema import APPLICATION_ID, MIGRATIONS, VERSION
 from poppo_ipc.errors import PoppoError
+from poppo_ipc.transport._private import create_private_file
 
 __all__ = ["StoreCorrupt", "StoreError", "StoreTooNew", "connect", "open_database"]
 
@@ -150,7 +151,7 @@ def _make(path: Path) -> None:
     try:
         _delete(fresh)
         # Made by us and not by SQLite, so that it is never open to others.
-        os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(create_private_file(str(fresh)))
         connection = connect(fresh)
         try:
             _migrate(connection)

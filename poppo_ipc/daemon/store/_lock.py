@@ -30,19 +30,42 @@ class StoreLocked(StoreError):
         self.pid = pid
 
 
+def _locked(path: Path, pid: int | None) -> StoreLocked:
+    who = "another process" if pid is None else f"process {pid}"
+    return StoreLocked(
+        f"The state in {path} is in use by {who}; stop that first, or use another state directory", pid=pid
+    )
+
+
 if sys.platform == "win32":
+    from poppo_ipc.transport._win32_lock import lock_file, read_pid, unlock_file, write_pid
 
-    def take_lock(path: Path) -> int | None:
-        """No lock is taken on Windows yet: `msvcrt.locking` on the same file belongs here."""
-        return None
+    def take_lock(path: Path) -> int:
+        """As on Unix; the lock is on a byte that the file never has, so that others can read whose it is."""
+        file = path.with_name(f"{path.name}.lock")
+        try:
+            lock = lock_file(str(file))
+        except OSError as error:
+            raise StoreError(f"The lock file {file} cannot be locked: {error.strerror}") from error
+        if lock is None:
+            raise _locked(path, read_pid(str(file)))
+        # On a full disk the lock holds all the same; only the pid in somebody's error is lost.
+        with suppress(OSError):
+            write_pid(lock, os.getpid())
+        return lock
 
-    def release_lock(lock: int | None) -> None:
+    def release_lock(lock: int) -> None:
         """The opposite of `take_lock`."""
+        try:
+            with suppress(OSError):
+                write_pid(lock, None)
+        finally:
+            unlock_file(lock)
 
 else:
     import fcntl
 
-    def take_lock(path: Path) -> int | None:
+    def take_lock(path: Path) -> int:
         """Lock the file beside the database at `path`; what is returned is for `release_lock`.
 
         Raises StoreLocked where another process, or this one, has it, and StoreError where there can be no lock file.
@@ -61,18 +84,14 @@ else:
         except BlockingIOError:
             pid = _pid(lock)
             os.close(lock)
-            who = "another process" if pid is None else f"process {pid}"
-            raise StoreLocked(
-                f"The state in {path} is in use by {who}; stop that first, or use another state directory", pid=pid
-            ) from None
+            raise _locked(path, pid) from None
         except OSError as error:
             os.close(lock)
             raise StoreError(f"The lock file {file} cannot be locked: {error.strerror}") from error
         return lock
 
-    def release_lock(lock: int | None) -> None:
+    def release_lock(lock: int) -> None:
         """Give the lock back, and take our pid out of the file first."""
-        assert lock is not None
         try:
             with suppress(OSError):
                 os.ftruncate(lock, 0)

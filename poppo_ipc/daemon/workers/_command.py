@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Final
+from contextlib import ExitStack, suppress
+from typing import Final, Protocol
 
 import msgspec
 
 from poppo_ipc.daemon.workers._call import Result, failed
+from poppo_ipc.daemon.workers._exits import exit_text
 from poppo_ipc.daemon.workers._output import pass_on
-from poppo_ipc.daemon.workers._platform import exit_text
-from poppo_ipc.daemon.workers._relay import Relay
 
 __all__ = ["run_command"]
 
 #: What a command gets of the daemon's environment: what programs need to find their way, and no secret of the daemon.
 _BASE_NAMES: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")
 _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+
+
+class _Pipes(Protocol):
+    """What a relay has for a command."""
+
+    writers: list[int]
+
+    def close_writers(self) -> None: ...
 
 
 class _Command(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,15 +66,17 @@ def run_command(payload: bytes | msgspec.Raw, home: str | None, stopping: Callab
         return _run(command, cwd, _open_relay(stack))
 
 
-def _open_relay(stack: ExitStack) -> Relay | None:
+def _open_relay(stack: ExitStack) -> _Pipes | None:
     """What keeps the order between the two streams; None where that cannot be had, and the worker's are used."""
-    try:
-        return stack.enter_context(Relay(pass_on))
-    except OSError:
-        return None
+    if sys.platform == "linux":
+        from poppo_ipc.daemon.workers._relay import Relay
+
+        with suppress(OSError):
+            return stack.enter_context(Relay(pass_on))
+    return None
 
 
-def _run(command: _Command, cwd: str | None, relay: Relay | None) -> Result:
+def _run(command: _Command, cwd: str | None, relay: _Pipes | None) -> Result:
     stdout, stderr = (None, None) if relay is None else relay.writers
     try:
         process = subprocess.Popen(

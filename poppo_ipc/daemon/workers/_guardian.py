@@ -19,12 +19,17 @@ A worker has a process like this beside it all the time, so it is forked off bef
 as a file: as a module of the package it would load the package too. Only the standard library at import.
 """
 
+# ruff: noqa: E402 - the type checker stops at the platform check, so that comes before what Windows lacks
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Iterator
 
@@ -54,8 +59,6 @@ _REAP_AT_ONCE = 1000
 def main() -> None:
     """Become the guardian of a worker that is this process's child; in that child, run the worker."""
     control, lifeline, daemon = (int(word) for word in sys.argv[1:4])
-    if sys.platform == "win32":
-        raise SystemExit("Worker processes need a Unix system")
     # Before there is a worker that could have orphans. It is not handed down.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     # In the guardian they stay blocked: it ends with the worker, not by a signal meant for a group or a terminal.
@@ -70,7 +73,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.close(lifeline)
     os.close(watches)
-    from poppo_ipc.daemon.workers._main import main as work
+    from poppo_ipc.daemon.workers._main_unix import main as work
 
     os.read(watched, 1)
     os.close(watched)

@@ -1,7 +1,8 @@
-"""What the daemon and a worker say to each other: JSON in POPPO frames, over a socket of their own.
+"""What the daemon and a worker say to each other: JSON in POPPO frames, over a channel of their own.
 
 In the order in which they occur: `Setup` down, `Hello` up, then `JobOrder` down and `Done` up for each job, `Bye`
-down. Imported by worker processes: the standard library and msgspec only.
+down. On Windows also `Begun` up as a job begins, and `Turn` up and down as the output changes its stream. Imported by
+worker processes: the standard library and msgspec only.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import msgspec
 __all__ = [
     "MAX_FRAME_BYTES",
     "NESTING",
+    "Begun",
     "Bye",
     "Done",
+    "Down",
     "Hello",
     "JobOrder",
     "Setup",
     "Target",
+    "Turn",
+    "Up",
     "decode_down",
     "decode_up",
     "encode",
@@ -73,8 +78,16 @@ class JobOrder(msgspec.Struct, tag="job"):
     cwd: str | None
 
 
+class Begun(msgspec.Struct, tag="begun"):
+    """The worker has taken the job. Said on Windows alone; elsewhere the system tells what of a socket was read."""
+
+
+class Turn(msgspec.Struct, tag="turn"):
+    """Up: take what is in the streams of the output now, and say so; down: that is done. On Windows alone."""
+
+
 class Done(msgspec.Struct, tag="done"):
-    """The job is over, all that it printed is written, and no child of it is left."""
+    """The job is over, all that it printed is written, no child of it is left (which on Windows the daemon sees to)."""
 
     ok: bool
     result: msgspec.Raw
@@ -87,11 +100,14 @@ class Bye(msgspec.Struct, tag="bye"):
     """No more jobs: exit."""
 
 
+Down = Setup | JobOrder | Turn | Bye
+Up = Hello | Begun | Turn | Done
+
 _HEADER: Final = struct.Struct(">5sI")
 HEADER_BYTES: Final = _HEADER.size
 _encoder: Final = msgspec.json.Encoder()
-_down: Final = msgspec.json.Decoder(Setup | JobOrder | Bye)
-_up: Final = msgspec.json.Decoder(Hello | Done)
+_down: Final = msgspec.json.Decoder(Down)
+_up: Final = msgspec.json.Decoder(Up)
 
 encode = _encoder.encode
 decode_down = _down.decode

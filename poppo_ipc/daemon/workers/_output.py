@@ -1,7 +1,8 @@
 """`sys.stdout` and `sys.stderr` of a worker: text that goes straight to the pipes, in order.
 
 What is exact: the order within each stream, whoever writes to it; and the order between the two for text that
-Python code writes to `sys.stdout` and `sys.stderr`, and for commands where their relay tells it (see `_relay.py`).
+Python code writes to `sys.stdout` and `sys.stderr`, and for commands where their relay tells it, on Linux (see
+`_relay.py`).
 Between the two, what a function's child processes and `os.write` print is in the order in which the daemon came to
 read it.
 """
@@ -11,23 +12,21 @@ from __future__ import annotations
 import io
 import os
 import sys
-import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
-
-from poppo_ipc.daemon.workers._platform import pipe_level
 
 __all__ = ["flush_all", "install", "pass_on"]
 
-#: Seconds that a writer waits for the daemon to have read the other stream. Then the order is lost, not the task.
-_TURN_SECONDS: Final = 1.0
-_TURN_POLL: Final = 0.00005
+#: Waits until the daemon has read what is in the stream of this descriptor, or for a time. Then the order is lost,
+#: not the task.
+Settle = Callable[[int], None]
 
 
 class _Turns:
     """Whose text came last."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle: Settle) -> None:
+        self.settle = settle
         self.last: _Stream | None = None
 
 
@@ -36,7 +35,9 @@ class _Stream(io.TextIOWrapper):
 
     def __init__(self, fd: int, turns: _Turns) -> None:
         raw = io.FileIO(fd, "w", closefd=False)
-        super().__init__(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        super().__init__(
+            io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", newline="\n", line_buffering=True
+        )
         self._turns = turns
         self._fd = fd
 
@@ -59,13 +60,10 @@ class _Stream(io.TextIOWrapper):
             self._turns.last = self
 
     def settle(self) -> None:
-        """Write all out and wait until the daemon has it, for 1 s at most."""
-        if self.closed:
-            return
-        _flush(self)
-        deadline = time.monotonic() + _TURN_SECONDS
-        while pipe_level(self._fd) and time.monotonic() < deadline:
-            time.sleep(_TURN_POLL)
+        """Write all out and wait until the daemon has it."""
+        if not self.closed:
+            _flush(self)
+            self._turns.settle(self._fd)
 
 
 def _flush(stream: _Stream) -> None:
@@ -76,9 +74,9 @@ def _flush(stream: _Stream) -> None:
 _streams: list[_Stream] = []
 
 
-def install() -> None:
+def install(settle: Settle) -> None:
     """Put the two in place of those of the interpreter, for good; a function may have closed or replaced them."""
-    turns = _Turns()
+    turns = _Turns(settle)
     _streams[:] = [_Stream(1, turns), _Stream(2, turns)]
     sys.stdout, sys.stderr = _streams
 
@@ -96,7 +94,7 @@ def flush_all() -> None:
         for stream in _streams:
             if not stream.closed:
                 _flush(stream)
-        install()
+        install(stdout._turns.settle)
         return
     _flush(stdout)
     _flush(stderr)

@@ -1,37 +1,25 @@
-"""One worker process as the daemon holds it: its pipes, its control socket, its guardian, and its end.
-
-The daemon starts, and reaps, the guardian (see `_guardian`), which ends as the worker does. Only the guardian signals
-the worker, as only for the parent of a process its number is safe to use; the daemon gives it orders.
-"""
+"""One worker process as a `Worker` uses it: messages, output, and its end, over what the system gives (`_child`)."""
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
-import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import Final, Literal
+from contextlib import suppress
+from typing import Final
 
+import msgspec
 import trio
 
-import poppo_ipc
-from poppo_ipc.daemon.workers import _guardian as guardian
 from poppo_ipc.daemon.workers import _messages as messages
-from poppo_ipc.daemon.workers import _platform as platform
+from poppo_ipc.daemon.workers._child import STREAMS, StreamName, start_child
+from poppo_ipc.daemon.workers._exits import exit_text
 from poppo_ipc.protocol import FrameDecoder
 
-__all__ = ["STREAMS", "StreamName", "WorkerProcess"]
+__all__ = ["WorkerProcess", "encoded_setup"]
 
 logger = logging.getLogger("poppo_ipc.daemon.workers")
-
-StreamName = Literal["stdout", "stderr"]
-STREAMS: Final[tuple[StreamName, StreamName]] = ("stdout", "stderr")
-
-_READ_BYTES: Final = 65536
 
 #: Bytes that a pipe can hold at most (Linux lets a user raise it to 1 MiB): what came before a message is among them.
 _PIPE_BYTES: Final = 1024 * 1024
@@ -39,56 +27,27 @@ _PIPE_BYTES: Final = 1024 * 1024
 #: Seconds for killed processes to be gone. Only one that the kernel holds in a call takes longer.
 _REAP_SECONDS: Final = 5.0
 
-#: Run as a file: as a module it would load the whole package first.
-_PROGRAM: Final = str(Path(guardian.__file__).resolve())
+_LEFT: Final = "a process of its task cannot be killed"
+_TURN: Final = messages.encode(messages.Turn())
 
 
 class WorkerProcess:
-    """A running worker. Used by the tasks of one `Worker`; nothing here outlives `aclose`."""
+    """A running worker. Used by the tasks of one `Worker`; nothing here outlives `aclose`.
 
-    def __init__(self, python: str) -> None:
-        """Start the guardian, which starts the worker; takes some milliseconds, and no thread.
+    `take` gets all that it prints.
+    """
+
+    def __init__(self, python: str, take: Callable[[StreamName, bytes], None]) -> None:
+        """Start it; takes some milliseconds, and no thread.
 
         Raises:
             OSError: there is no such interpreter, or the system has no processes or descriptors left.
         """
-        with ExitStack() as undo:
-            with ExitStack() as theirs:
-                # All are closed on exec: of the processes that are started later none holds our ends.
-                self._socket, its_socket = socket.socketpair()
-                undo.callback(self._socket.close)
-                theirs.callback(its_socket.close)
-                self._lifeline, its_lifeline = socket.socketpair()
-                undo.callback(self._lifeline.close)
-                theirs.callback(its_lifeline.close)
-                self._pipes: dict[StreamName, int] = {}
-                writing = []
-                for stream in STREAMS:
-                    reader, writer = os.pipe()
-                    undo.callback(os.close, reader)
-                    theirs.callback(os.close, writer)
-                    os.set_blocking(reader, False)
-                    self._pipes[stream] = reader
-                    writing.append(writer)
-                fds = [its_socket.fileno(), its_lifeline.fileno()]
-                self._popen = subprocess.Popen(
-                    [python, "-P", _PROGRAM, *map(str, fds), str(os.getpid())],
-                    stdin=subprocess.DEVNULL,
-                    stdout=writing[0],
-                    stderr=writing[1],
-                    pass_fds=fds,
-                    start_new_session=True,
-                    env=_environment(),
-                )
-            undo.callback(self._popen.wait)
-            undo.callback(self._popen.kill)  # no task has begun: there is nothing that could be left
-            self._handle = platform.open_exit_handle(self._popen.pid)
-            undo.pop_all()
-        self._socket.setblocking(False)
-        self._lifeline.setblocking(False)
+        self._child = start_child(python)
+        self._take = take
         self._gone = trio.Event()
         self._decoder = FrameDecoder()
-        self._received: list[messages.Hello | messages.Done] = []
+        self._received: list[messages.Up] = []
         self._at_end = False
         self._closed = False
         self._pid: int | None = None
@@ -99,19 +58,23 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int | None:
-        """The worker's, and its group's; None until it has said hello. Not to be signalled: it may be another's."""
+        """The worker's; None until it has said hello. Not to be signalled: it may be another's."""
         return self._pid
 
     @property
     def returncode(self) -> int | None:
         """As of `subprocess`: -n for signal n. None until all of its processes are gone."""
-        return self._popen.returncode
+        return self._child.returncode
 
     @property
     def exit_text(self) -> str:
         """How the worker ended, in words."""
-        code = self._popen.returncode
-        return "cannot be killed" if code is None else platform.exit_text(code)
+        code = self._child.returncode
+        return "cannot be killed" if code is None else exit_text(code)
+
+    def family(self) -> list[int] | None:
+        """The processes of the worker, where the system keeps a list of them; itself included."""
+        return self._child.family()
 
     # -- messages -----------------------------------------------------------------------------------------------
 
@@ -123,44 +86,59 @@ class WorkerProcess:
         if self.exited.is_set():
             self.order_unread = True
             return
-        view = memoryview(messages.frame(data))
-        while view:
-            try:
-                view = view[self._socket.send(view) :]
-            except BlockingIOError:
-                try:
-                    await trio.lowlevel.wait_writable(self._socket)
-                except trio.ClosedResourceError:
-                    return  # `_wake`: it has exited
-            except OSError:
-                self.order_unread = True
-                return
+        self.order_unread = self._child.acknowledges
+        try:
+            await self._child.send(messages.frame(data))
+        except trio.ClosedResourceError:
+            return  # `_note_exit`: it has exited
+        except OSError:
+            self.order_unread = True
 
     async def receive(self) -> messages.Hello | messages.Done | None:
         """The next message; None when the worker has gone, or speaks nonsense. Loses nothing when cancelled."""
         while True:
-            self._read_socket()
-            if self._received:
-                return self._received.pop(0)
+            self._read_channel()
+            while self._received:
+                answer = await self._take_message(self._received[0])
+                if answer is not None:
+                    return answer
             if self._at_end or self.exited.is_set():
                 return None
             try:
-                await trio.lowlevel.wait_readable(self._socket)
+                await self._child.wait_message()
             except trio.ClosedResourceError:
-                continue  # `_wake`: once more, for what it said before it died
+                continue  # `_note_exit`: once more, for what it said before it died
 
-    def _read_socket(self) -> None:
+    async def _take_message(self, message: messages.Up) -> messages.Hello | messages.Done | None:
+        """Do what the first of the received messages asks for; gives it where it is an answer."""
+        answer: messages.Hello | messages.Done | None = None
+        if isinstance(message, messages.Turn):
+            self.drain()
+            await self.send(_TURN)
+        elif isinstance(message, messages.Begun):
+            self.order_unread = False
+        elif isinstance(message, messages.Hello):
+            self._child.greeted()
+            answer = message
+        else:
+            answer = message
+            if not await self._child.sweep():
+                answer = msgspec.structs.replace(message, retire=_LEFT)
+        del self._received[0]
+        return answer
+
+    def _read_channel(self) -> None:
         if self._at_end:
             return
         try:
-            data = self._socket.recv(_READ_BYTES)
+            data = self._child.receive()
         except BlockingIOError:
             return
         except ConnectionResetError:
             self.order_unread = True
             data = b""
         except OSError as error:
-            logger.warning("worker process %d: control socket: %s", self._number, error)
+            logger.warning("worker process %d: control channel: %s", self._number, error)
             data = b""
         if not data:
             self._at_end = True
@@ -176,40 +154,37 @@ class WorkerProcess:
                 raise ValueError(str(self._decoder.error))
         except ValueError as error:
             # A function that wrote to a descriptor that is not its own.
-            logger.warning("worker process %d: control socket: %s", self._number, error)
+            logger.warning("worker process %d: control channel: %s", self._number, error)
             self._at_end = True
 
     # -- output -------------------------------------------------------------------------------------------------
 
-    async def pump(self, stream: StreamName, take: Callable[[StreamName, bytes], None]) -> None:
-        """Give all that comes out of one pipe to `take`, until its end or that of the process."""
-        fd = self._pipes[stream]
+    async def pump(self, stream: StreamName) -> None:
+        """Take all that comes out of one stream, until its end or that of the process."""
         while True:
             try:
-                await trio.lowlevel.wait_readable(fd)
-                if stream not in self._pipes:
-                    return  # closed in the same moment: the number may be another file's
-                data = os.read(fd, _READ_BYTES)
+                await self._child.wait_output(stream)
+                data = self._child.read(stream)
             except BlockingIOError:
                 continue  # `drain` was faster
             except trio.ClosedResourceError:
                 return
             if not data:
                 return
-            take(stream, data)
+            self._take(stream, data)
 
-    def drain(self, take: Callable[[StreamName, bytes], None]) -> None:
-        """Give all that is in the pipes now to `take`, without waiting: what was written before a message came."""
-        for stream, fd in self._pipes.items():
+    def drain(self) -> None:
+        """Take all that is in the streams now, without waiting: what was written before a message came."""
+        for stream in STREAMS:
             count = 0
             while count < _PIPE_BYTES:
                 try:
-                    data = os.read(fd, _READ_BYTES)
+                    data = self._child.read(stream)
                 except BlockingIOError:
                     break
                 if not data:
                     break
-                take(stream, data)
+                self._take(stream, data)
                 count += len(data)
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -221,55 +196,46 @@ class WorkerProcess:
         """
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen)
+                nursery.start_soon(self._watch_exit)
                 with suppress(trio.ClosedResourceError):
-                    await platform.wait_exit(self._popen.pid, self._handle)
+                    await self._child.wait_gone()
                     self._gone.set()
                     self._note_exit()
                 nursery.cancel_scope.cancel()
 
-    async def _listen(self) -> None:
-        """Wait for the guardian to say that the worker has exited. It says nothing else."""
+    async def _watch_exit(self) -> None:
         with suppress(trio.ClosedResourceError):
-            await trio.lowlevel.wait_readable(self._lifeline)
+            await self._child.wait_exited()
             self._note_exit()
 
     def _note_exit(self) -> None:
         if not self.exited.is_set():
             self.exited.set()
-            if self._socket.fileno() >= 0:
-                # A fork of the worker may hold the other end of the socket open: do not wait for its end.
-                trio.lowlevel.notify_closing(self._socket)
-
-    def _order(self, order: bytes) -> None:
-        with suppress(OSError):  # the guardian is gone, or about to go
-            platform.resume(self._popen.pid)
-            self._lifeline.send(order)
+            # A process of the worker may hold the other end of the channel open: do not wait for its end.
+            self._child.wake()
 
     async def terminate(self, grace: float) -> None:
-        """SIGTERM to all of its processes, SIGKILL after `grace` seconds, and wait until they are gone.
+        """Ask all of its processes to end, kill them after `grace` seconds, and wait until they are gone.
 
         Cancelled, it leaves the process dying or to be killed.
         """
         if not self.exited.is_set():
-            self._order(guardian.TERMINATE)
+            self._child.terminate()
             with trio.move_on_after(grace):
+                # It may still want to be heard; its answer is not wanted any more.
+                while await self.receive() is not None:
+                    continue
                 await self.exited.wait()
         await self.kill()
 
     async def kill(self) -> None:
-        """SIGKILL to all of its processes that still run, and reap. Shielded, for 5 s at most; idempotent."""
+        """Kill all of its processes that still run, and reap. Shielded, for 5 s at most; idempotent."""
         if self.returncode is not None:
             return
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _REAP_SECONDS):
-            if self._pid is not None:
-                self._order(guardian.KILL)
-            else:
-                # No guardian may be there yet to take orders, and no task was given that could have left anything.
-                # A worker that is just coming up dies with its parent.
-                platform.kill_group(self._popen.pid)
+            self._child.kill()
             await self._gone.wait()
-            self._popen.wait()
+            self._child.reap()
 
     async def aclose(self) -> None:
         """Kill whatever still runs, and give everything back. Shielded, for 5 s at most; idempotent.
@@ -282,32 +248,18 @@ class WorkerProcess:
         try:
             await self.kill()
             if self.returncode is None:
-                # Its guardian stays, and goes on trying.
+                # What guards it stays, and goes on trying.
                 logger.error("worker process %d cannot be killed", self._number)
         finally:
-            for end in (self._socket, self._lifeline):
-                trio.lowlevel.notify_closing(end)
-                end.close()
-            for fd in (*self._pipes.values(), self._handle):
-                if fd >= 0:
-                    trio.lowlevel.notify_closing(fd)
-                    os.close(fd)
-            self._pipes.clear()
+            self._child.close()
 
     @property
     def _number(self) -> int:
         """What to call it in a log."""
-        return self._popen.pid if self._pid is None else self._pid
+        return self._child.pid if self._pid is None else self._pid
 
 
 def encoded_setup(python: str) -> bytes:
     """The message that makes a worker's interpreter look like this one; another `python` keeps its own path."""
     path = list(sys.path) if python == sys.executable else []
     return messages.encode(messages.Setup(path=path, pythonpath=os.environ.get("PYTHONPATH")))
-
-
-def _environment() -> dict[str, str]:
-    """The daemon's, with this package importable from the start. The worker puts `PYTHONPATH` back by the setup."""
-    root = str(Path(poppo_ipc.__file__ or "").resolve().parent.parent)
-    known = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": root if not known else f"{root}{os.pathsep}{known}"}

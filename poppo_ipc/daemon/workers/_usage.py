@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,10 +14,14 @@ __all__ = ["Usage"]
 
 
 class Usage:
-    """The memory and processor time of one process and its children."""
+    """The memory and processor time of one process and its children.
 
-    def __init__(self, pid: int) -> None:
+    `listed` gives the numbers of them all, where the system keeps a list; else they are found by their parents.
+    """
+
+    def __init__(self, pid: int, listed: Callable[[], list[int] | None] = lambda: None) -> None:
         self._pid = pid
+        self._listed = listed
         self._process: psutil.Process | None = None
         self._asked = time.monotonic()
         self._used = 0.0
@@ -29,8 +35,7 @@ class Usage:
 
         memory, used = 0, 0.0
         try:
-            own = self._known()
-            family = [own, *own.children(recursive=True)]
+            family = self._family()
         except psutil.Error:
             family = []
         for process in family:
@@ -55,6 +60,20 @@ class Usage:
             return int(self._known().memory_info().rss)
         except psutil.Error:
             return 0
+
+    def _family(self) -> list[psutil.Process]:
+        import psutil
+
+        own = self._known()
+        listed = self._listed()
+        if listed is None:
+            return [own, *own.children(recursive=True)]
+        family = [own]
+        for pid in listed:
+            if pid != self._pid:
+                with suppress(psutil.Error):  # it has just gone
+                    family.append(psutil.Process(pid))
+        return family
 
     def _known(self) -> psutil.Process:
         import psutil

@@ -11,6 +11,7 @@ import trio
 from attrs import define
 
 from poppo_ipc.daemon.workers import _messages as messages
+from poppo_ipc.daemon.workers._child import STREAMS, StreamName
 from poppo_ipc.daemon.workers._functions import Functions
 from poppo_ipc.daemon.workers._model import (
     COMMAND,
@@ -23,7 +24,7 @@ from poppo_ipc.daemon.workers._model import (
     WorkerInfo,
     WorkerState,
 )
-from poppo_ipc.daemon.workers._process import STREAMS, StreamName, WorkerProcess, encoded_setup
+from poppo_ipc.daemon.workers._process import WorkerProcess, encoded_setup
 from poppo_ipc.daemon.workers._usage import Usage
 from poppo_ipc.errors import NotFound
 
@@ -154,7 +155,7 @@ class Worker:
         comes through.
         """
         try:
-            process = WorkerProcess(self._shared.options.python)
+            process = WorkerProcess(self._shared.options.python, self._take)
         except OSError as error:
             self.unbidden = True
             self.reason = f"cannot be started: {error.strerror}"
@@ -165,7 +166,7 @@ class Worker:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, process)
                 for stream in STREAMS:
-                    nursery.start_soon(process.pump, stream, self._take)
+                    nursery.start_soon(process.pump, stream)
                 try:
                     if await self._greet(process):
                         added = True
@@ -198,11 +199,11 @@ class Worker:
         if self._retiring:
             return False
         if isinstance(hello, messages.Hello):
-            self._usage = Usage(hello.pid)
+            self._usage = Usage(hello.pid, process.family)
             return True
         self.unbidden = True
         await process.kill()
-        process.drain(self._take)
+        process.drain()
         how = f"did not start within {self._shared.options.start_timeout:g} s" if late else process.exit_text
         last = self._tail.decode("utf-8", "replace").strip().rpartition("\n")[2]
         self.reason = f"{how}: {last}" if last else how
@@ -246,7 +247,7 @@ class Worker:
             if ended is None:
                 # Cancelled from outside. Before it may run again, nothing of it may run here.
                 await process.kill()
-                process.drain(self._take)
+                process.drain()
                 outcome = self._end_job(begun, _stopped(self._stop or Ending.INTERRUPTED))
                 await self._store("outcome", source.job_ended, job, self.id, outcome)
         outcome = self._end_job(begun, ended)
@@ -285,11 +286,11 @@ class Worker:
             self._stop = Ending.TIMED_OUT
         self._attending = None
         if isinstance(answer, messages.Done):
-            process.drain(self._take)
+            process.drain()
             return self._read(answer)
         if self._stop is not None:
             await process.terminate(self._shared.options.kill_grace)
-            process.drain(self._take)
+            process.drain()
             return _stopped(self._stop, job)
         return await self._find_dead(process)
 
@@ -308,7 +309,7 @@ class Worker:
             await process.exited.wait()
         alive = not process.exited.is_set()
         await process.kill()
-        process.drain(self._take)
+        process.drain()
         self.unbidden = True
         if process.order_unread:
             return Ending.INTERRUPTED, None, f"worker {process.exit_text} before it began the task"

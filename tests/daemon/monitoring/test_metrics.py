@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -220,7 +221,7 @@ async def test_daemon_metrics(clock: MockClock) -> None:
     assert shown["queue"] == {"default": {"pending": 3, "running": 1, "completed": 2, "failed": 1, "paused": 0}}
     assert shown["workers"]["count"] == {"starting": 0, "idle": 0, "busy": 0, "stopping": 0}
     assert shown["process"]["rssBytes"] > 1_000_000
-    assert shown["process"]["openFds"] > 2
+    assert shown["process"]["openFds"] > (2 if sys.platform != "win32" else -1)  # wine counts no handles
     assert shown["process"]["loopLagMs"] == 0
 
 

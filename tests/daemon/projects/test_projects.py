@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ async def test_a_directory_is_one_project_however_it_is_named(tmp_path: Path, mo
     async with bench(tmp_path) as it:
         await add(it, tmp_path / "here")
         os.symlink(tmp_path / "here", tmp_path / "link")
-        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("USERPROFILE" if sys.platform == "win32" else "HOME", str(tmp_path))
         for path in ("here", "here/", "link", "here/../here", "./here"):
             with pytest.raises(Conflict, match="is a project already"):
                 await it.projects.add(None, f"{tmp_path}/{path}", "other", None)
@@ -88,17 +89,23 @@ async def test_added_twice_at_once_one_of_both_is_added(tmp_path: Path) -> None:
 async def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    odd = os.fsencode(tmp_path) + b"/\xff\xfe"
-    os.mkdir(odd)
-    os.symlink(odd, tmp_path / "to-odd")
     async with bench(tmp_path) as it:
-        for path in ("none", "file", "file/under", "loop", "a\0b", "to-odd", "x" * 5000):
+        for path in ("none", "file", "file/under", "loop", "a\0b", "x" * 5000):
             with pytest.raises(InvalidArgs) as caught:
                 await it.projects.add(None, f"{tmp_path}/{path}", None, None)
             assert caught.value.details == {"field": "path", "problem": "expected a directory that exists"}
         with pytest.raises(InvalidArgs, match=r"config\.weight"):
             await it.projects.add(None, str(tmp_path), None, {"weight": 0})
         assert it.projects.list() == []
+
+
+async def test_a_directory_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/\xff\xfe"
+    os.mkdir(odd)
+    os.symlink(odd, tmp_path / "to-odd")
+    async with bench(tmp_path) as it:
+        with pytest.raises(InvalidArgs, match="expected a directory that exists"):
+            await it.projects.add(None, f"{tmp_path}/to-odd", None, None)
 
 
 # -- changing -------------------------------------------------------------------------------------------------------

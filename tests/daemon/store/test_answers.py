@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+from addresses import native_address
 from trio.testing import wait_all_tasks_blocked
 
 from poppo_ipc.client import connect
@@ -87,12 +88,13 @@ def router(answers: StoredAnswers, runs: list[str], started: trio.Event) -> Rout
 async def daemon(directory: Path, runs: list[str], *, count: int = 100, seconds: float = 600) -> AsyncIterator[Daemon]:
     async with open_store(directory / "db", encode) as store:
         answers = await StoredAnswers.load(store, count, 1 << 20, seconds)
-        server = Server(router(answers, runs, trio.Event()), address=str(directory / "s"), answers=answers)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(server.serve)
-            async with connect(str(directory / "s"), reconnect=False) as client:
-                yield Daemon(store, answers, client)
-            nursery.cancel_scope.cancel()
+        with native_address() as address:
+            server = Server(router(answers, runs, trio.Event()), address=address, answers=answers)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(server.serve)
+                async with connect(address, reconnect=False) as client:
+                    yield Daemon(store, answers, client)
+                nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("command", ["put", "author", "plain"])

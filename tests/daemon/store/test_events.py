@@ -181,10 +181,10 @@ def counting_router() -> Router:
 
 
 @asynccontextmanager
-async def serving(directory: Path) -> AsyncIterator[Server]:
+async def serving(directory: Path, address: str) -> AsyncIterator[Server]:
     async with open_store(directory / "db", encode) as store:
         events = await StoredEvents.load(store, 1000, 1 << 20)
-        server = Server(counting_router(), address=str(directory / "s"), log=events.log, publisher=events.publish)
+        server = Server(counting_router(), address=address, log=events.log, publisher=events.publish)
         events.connect(server.emit)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve)
@@ -193,7 +193,7 @@ async def serving(directory: Path) -> AsyncIterator[Server]:
 
 
 async def test_a_client_that_comes_back_to_a_new_daemon_gets_each_event_once_and_in_order(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
     heard: list[int] = []
@@ -201,7 +201,7 @@ async def test_a_client_that_comes_back_to_a_new_daemon_gets_each_event_once_and
     told = 0
     for _ in range(4):
         with trio.fail_after(LIMIT):
-            async with serving(tmp_path), connect(str(tmp_path / "s"), reconnect=False) as client:
+            async with serving(tmp_path, address), connect(address, reconnect=False) as client:
                 if position is not None:
                     # What it is not there to hear.
                     for _ in range(3):

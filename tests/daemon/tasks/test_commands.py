@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from addresses import native_address
 
 from poppo_ipc.client import Client, connect
 from poppo_ipc.commands import Router
@@ -42,22 +43,29 @@ async def ignored(event: str, data: Any) -> None:
 @asynccontextmanager
 async def served(directory: Path, **options: Any) -> AsyncIterator[Served]:
     async with bench(directory, **options) as it:
-        router = Router()
-        router.include(tasks_router(it.queue, it.control, lambda: ("work", "play"), it.projects.__contains__))
-        router.include(projects_router(it.projects, ignored))
-        server = Server(
-            router,
-            address=str(directory / "s"),
-            log=it.events.log,
-            answers=it.answers,
-            publisher=it.events.publish,
-        )
-        async with trio.open_nursery() as nursery:
-            await nursery.start(server.serve)
-            with trio.fail_after(LIMIT):
-                async with connect(str(directory / "s"), reconnect=False) as client:
-                    yield Served(it, client)
-            nursery.cancel_scope.cancel()
+        with native_address() as address:
+            async with _served(it, address) as client:
+                yield Served(it, client)
+
+
+@asynccontextmanager
+async def _served(it: Bench, address: str) -> AsyncIterator[Client]:
+    router = Router()
+    router.include(tasks_router(it.queue, it.control, lambda: ("work", "play"), it.projects.__contains__))
+    router.include(projects_router(it.projects, ignored))
+    server = Server(
+        router,
+        address=address,
+        log=it.events.log,
+        answers=it.answers,
+        publisher=it.events.publish,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        with trio.fail_after(LIMIT):
+            async with connect(address, reconnect=False) as client:
+                yield client
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_task_from_its_submission_to_its_result(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import trio
 import trio.testing
 
-from poppo_ipc.daemon.workers import Ending, PoolOptions, WorkerPool, _platform
+from poppo_ipc.daemon.workers import Ending, PoolOptions, WorkerPool, _platform_unix
 from poppo_ipc.errors import DeclarationError
 
 from .kit import LIMIT, Events, Source, alive, registry, running
@@ -219,8 +219,8 @@ async def test_a_worker_that_cannot_be_watched_is_not_left_running(monkeypatch: 
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return real(pid)
 
-    real = _platform.open_exit_handle
-    monkeypatch.setattr(_platform, "open_exit_handle", open_handle)
+    real = _platform_unix.open_exit_handle
+    monkeypatch.setattr(_platform_unix, "open_exit_handle", open_handle)
     async with running() as bench:
         assert len(made) == 2
         assert alive(made) == made[1:]

@@ -1,0 +1,184 @@
+"""Pipes between the daemon and a worker: one end for overlapped calls, the other to be inherited and for plain ones.
+
+Not those of `CreatePipe`, whose calls cannot overlap. Their names are known to nobody, they have one instance, refuse
+other machines, and their other end is opened at once, so that nobody else can. The foreign calls of that subject.
+"""
+
+# ruff: noqa: E402 - the type checker stops at the platform check
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
+
+import ctypes
+import secrets
+from ctypes import wintypes
+from typing import Final
+
+from poppo_ipc.daemon.workers._win32_start import close_handle
+
+__all__ = ["BROKEN", "cancel_io", "open_null", "pipe_from", "pipe_to", "read_now"]
+
+#: What a call answers where the other end is closed: ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED.
+BROKEN: Final = (109, 232, 233)
+
+_PIPE_ACCESS_INBOUND: Final = 0x00000001
+_PIPE_ACCESS_OUTBOUND: Final = 0x00000002
+_FILE_FLAG_FIRST_PIPE_INSTANCE: Final = 0x00080000
+_FILE_FLAG_OVERLAPPED: Final = 0x40000000
+_PIPE_REJECT_REMOTE_CLIENTS: Final = 0x00000008  # and 0: bytes, blocking
+_GENERIC_READ: Final = 0x80000000
+_GENERIC_WRITE: Final = 0x40000000
+_FILE_SHARE_READ_AND_WRITE: Final = 0x00000003
+_OPEN_EXISTING: Final = 3
+_INVALID_HANDLE: Final = ctypes.c_void_p(-1).value
+_ERROR_IO_PENDING: Final = 997
+
+#: Bytes that a pipe holds before its writer waits.
+_PIPE_BYTES: Final = 65536
+
+
+class _SecurityAttributes(ctypes.Structure):
+    _fields_ = (("size", wintypes.DWORD), ("descriptor", wintypes.LPVOID), ("inherit", wintypes.BOOL))
+
+
+class _Overlapped(ctypes.Structure):
+    _fields_ = (
+        ("internal", ctypes.c_size_t),
+        ("internal_high", ctypes.c_size_t),
+        ("offset", wintypes.DWORD),
+        ("offset_high", wintypes.DWORD),
+        ("event", wintypes.HANDLE),
+    )
+
+
+_kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+
+_CreateNamedPipe = _kernel32.CreateNamedPipeW
+_CreateNamedPipe.argtypes = (
+    wintypes.LPCWSTR,
+    wintypes.DWORD,
+    wintypes.DWORD,
+    wintypes.DWORD,
+    wintypes.DWORD,
+    wintypes.DWORD,
+    wintypes.DWORD,
+    wintypes.LPVOID,
+)
+_CreateNamedPipe.restype = wintypes.HANDLE
+_CreateFile = _kernel32.CreateFileW
+_CreateFile.argtypes = (
+    wintypes.LPCWSTR,
+    wintypes.DWORD,
+    wintypes.DWORD,
+    wintypes.LPVOID,
+    wintypes.DWORD,
+    wintypes.DWORD,
+    wintypes.HANDLE,
+)
+_CreateFile.restype = wintypes.HANDLE
+_PeekNamedPipe = _kernel32.PeekNamedPipe
+_PeekNamedPipe.argtypes = (
+    wintypes.HANDLE,
+    wintypes.LPVOID,
+    wintypes.DWORD,
+    wintypes.LPVOID,
+    ctypes.POINTER(wintypes.DWORD),
+    wintypes.LPVOID,
+)
+_PeekNamedPipe.restype = wintypes.BOOL
+_ReadFile = _kernel32.ReadFile
+_ReadFile.argtypes = (
+    wintypes.HANDLE,
+    wintypes.LPVOID,
+    wintypes.DWORD,
+    wintypes.LPVOID,
+    ctypes.POINTER(_Overlapped),
+)
+_ReadFile.restype = wintypes.BOOL
+_GetOverlappedResult = _kernel32.GetOverlappedResult
+_GetOverlappedResult.argtypes = (
+    wintypes.HANDLE,
+    ctypes.POINTER(_Overlapped),
+    ctypes.POINTER(wintypes.DWORD),
+    wintypes.BOOL,
+)
+_GetOverlappedResult.restype = wintypes.BOOL
+_CancelIoEx = _kernel32.CancelIoEx
+_CancelIoEx.argtypes = (wintypes.HANDLE, wintypes.LPVOID)
+_CancelIoEx.restype = wintypes.BOOL
+
+
+def pipe_from() -> tuple[int, int]:
+    """A pipe to read from: our end, and the inheritable end of who writes. Raises OSError."""
+    return _pipe(_PIPE_ACCESS_INBOUND, _GENERIC_WRITE)
+
+
+def pipe_to() -> tuple[int, int]:
+    """A pipe to write to: our end, and the inheritable end of who reads. Raises OSError."""
+    return _pipe(_PIPE_ACCESS_OUTBOUND, _GENERIC_READ)
+
+
+def _pipe(ours: int, theirs: int) -> tuple[int, int]:
+    name = rf"\\.\pipe\poppo-worker-{secrets.token_hex(16)}"
+    end = _CreateNamedPipe(
+        name,
+        ours | _FILE_FLAG_OVERLAPPED | _FILE_FLAG_FIRST_PIPE_INSTANCE,
+        _PIPE_REJECT_REMOTE_CLIENTS,
+        1,
+        _PIPE_BYTES,
+        _PIPE_BYTES,
+        0,
+        None,
+    )
+    if end == _INVALID_HANDLE:
+        raise ctypes.WinError(ctypes.get_last_error())
+    try:
+        return int(end), _open(name, theirs, 0)
+    except OSError:
+        close_handle(end)
+        raise
+
+
+def open_null() -> int:
+    """The null device, inheritable, for reading. Raises OSError."""
+    return _open("NUL", _GENERIC_READ, _FILE_SHARE_READ_AND_WRITE)
+
+
+def _open(name: str, access: int, share: int) -> int:
+    inheritable = _SecurityAttributes(ctypes.sizeof(_SecurityAttributes), None, True)
+    handle = _CreateFile(name, access, share, ctypes.byref(inheritable), _OPEN_EXISTING, 0, None)
+    if handle == _INVALID_HANDLE:
+        raise ctypes.WinError(ctypes.get_last_error())
+    return int(handle)
+
+
+def read_now(pipe: int, event: int, limit: int) -> bytes:
+    """What is in our end of a pipe, at most so many bytes, without waiting. Raises BlockingIOError, and OSError.
+
+    `event` is one that nobody else uses. The low bit of its handle keeps the completion from the completion port that
+    the pipe belongs to (see GetQueuedCompletionStatus).
+    """
+    level = wintypes.DWORD()
+    if not _PeekNamedPipe(pipe, None, 0, None, ctypes.byref(level), None):
+        raise ctypes.WinError(ctypes.get_last_error())
+    if not level.value:
+        raise BlockingIOError
+    buffer = ctypes.create_string_buffer(min(level.value, limit))
+    overlapped = _Overlapped(event=event | 1)
+    count = wintypes.DWORD()
+    if not _ReadFile(pipe, buffer, len(buffer), None, ctypes.byref(overlapped)):
+        error = ctypes.get_last_error()
+        if error != _ERROR_IO_PENDING:
+            raise ctypes.WinError(error)
+    # It is there, and nobody else reads: no wait.
+    if not _GetOverlappedResult(pipe, ctypes.byref(overlapped), ctypes.byref(count), True):
+        raise ctypes.WinError(ctypes.get_last_error())
+    return buffer.raw[: count.value]
+
+
+def cancel_io(handle: int) -> None:
+    """Cancel whatever waits on a handle."""
+    _CancelIoEx(handle, None)  # fails where nothing waits

@@ -1,0 +1,176 @@
+"""Making and opening named pipes so that only those get in who may, free of event loops."""
+
+# ruff: noqa: E402 - the type checker stops at the platform check, so that comes before what only Windows has
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
+
+import errno
+import random
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from ..errors import AddressError, AddressInUse, ConnectFailed
+from ._address import PIPE_PREFIX, SOCKET_VARIABLE, Address
+from ._borders import REMEDY, check_trusted
+from ._peer import PeerCredentials
+from ._pipe_end import PipeEnd
+from ._win32 import (
+    ERROR_ACCESS_DENIED,
+    ERROR_BAD_PATHNAME,
+    ERROR_BROKEN_PIPE,
+    ERROR_FILE_NOT_FOUND,
+    ERROR_INVALID_NAME,
+    ERROR_NO_DATA,
+    ERROR_PIPE_BUSY,
+    ERROR_PIPE_NOT_CONNECTED,
+    client_process,
+    create_instance,
+    open_client,
+    server_process,
+)
+from ._win32_security import Descriptor, own_sid, owner_of, sid_of_process
+
+__all__ = [
+    "busy_waits",
+    "client_credentials",
+    "descriptor_text",
+    "has_gone",
+    "make_instance",
+    "open_end",
+    "shortage",
+    "trusted_server",
+]
+
+# Short of memory, handles or the pool that pipes live in: others give it back.
+_SHORTAGES: Final = {4: errno.EMFILE, 8: errno.ENOMEM, 14: errno.ENOMEM, 1450: errno.ENOBUFS, 1455: errno.ENOMEM}
+_GONE: Final = frozenset({ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED})
+_FIRST_WAIT: Final = 0.001
+_LONGEST_WAIT: Final = 0.05
+
+
+def _path(address: Address) -> str:
+    return f"{PIPE_PREFIX}{address.name}"
+
+
+# -- the server's end ----------------------------------------------------------------------------------------------
+
+
+def descriptor_text(sid: str) -> str:
+    """The descriptor, as SDDL, of a pipe that the user `sid` and the system may use, and nobody over the network.
+
+    It is protected: nothing is inherited. The owner is named, since Windows would give what an elevated process makes
+    to all administrators.
+    """
+    return f"O:{sid}D:P(D;;GA;;;NU)(A;;GA;;;{sid})(A;;GA;;;SY)"
+
+
+def make_instance(address: Address, *, first: bool) -> int:
+    """A server's end that clients can connect to. The `first` one claims the name.
+
+    Raises AddressInUse where it is another's, AddressError where Windows takes no such name, and OSError, with an errno
+    that `accept_retrying` knows for a shortage.
+    """
+    descriptor = Descriptor(descriptor_text(own_sid()))
+    try:
+        return create_instance(_path(address), first=first, security=descriptor.attributes)
+    except OSError as error:
+        if error.winerror == ERROR_ACCESS_DENIED:
+            raise AddressInUse(
+                f"Another program has the pipe {address}. Stop it first, or choose another address"
+            ) from error
+        if error.winerror in (ERROR_INVALID_NAME, ERROR_BAD_PATHNAME):
+            raise AddressError(f"Windows takes no pipe of the name {address}: choose another") from error
+        raise shortage(error) from error
+
+
+def shortage(error: OSError) -> OSError:
+    """The error itself, or, where it says that something has run short, one with an errno that tells so."""
+    code = _SHORTAGES.get(error.winerror)
+    return error if code is None else OSError(code, error.strerror)
+
+
+def has_gone(error: OSError) -> bool:
+    """Whether an error of a pipe says that there is nobody at the other end."""
+    return error.winerror in _GONE
+
+
+def client_credentials(handle: int) -> PeerCredentials:
+    """Whose process is at the other end of a server's end, its user from the process's token.
+
+    The user stays untold where we may not look. Raises OSError if it has gone.
+    """
+    pid = client_process(handle)
+    return PeerCredentials(pid=pid, sid=_sid_of(pid))
+
+
+# -- the client's end ----------------------------------------------------------------------------------------------
+
+
+def open_end(address: Address) -> PipeEnd | None:
+    """A client's end of the pipe at `address`, or None if all its instances are taken. Raises ConnectFailed."""
+    try:
+        return PipeEnd(open_client(_path(address)))
+    except OSError as error:
+        if error.winerror == ERROR_PIPE_BUSY:
+            return None
+        raise _connect_failed(address, error) from error
+
+
+def busy_waits(chance: random.Random | None = None) -> Iterator[float]:
+    """Seconds to wait between tries at a pipe whose instances are all taken, for ever.
+
+    They grow from 1 ms to 50 ms, each by chance between half of that and all of it: a crowd that came at once must not
+    come at once again.
+    """
+    chance = chance or random.Random()
+    wait = _FIRST_WAIT
+    while True:
+        yield wait * chance.uniform(0.5, 1.0)
+        wait = min(wait * 2, _LONGEST_WAIT)
+
+
+def trusted_server(handle: int, address: Address, trusted_uids: Collection[int | str] | None) -> PeerCredentials:
+    """Who runs the server of a client's end. Raises ConnectFailed where that is nobody to talk to.
+
+    The pipe's owner has to be trusted, whom nobody but a system's administrator can feign, and the user of the process
+    that made it.
+    """
+    try:
+        pid = server_process(handle)
+        peer = PeerCredentials(pid=pid, sid=_sid_of(pid))
+        owner = PeerCredentials(pid=pid, sid=owner_of(handle))
+    except OSError as error:
+        raise _connect_failed(address, error) from error
+    check_trusted(address, owner, trusted_uids)
+    check_trusted(address, peer, trusted_uids)
+    return peer
+
+
+def _sid_of(pid: int) -> str | None:
+    try:
+        return sid_of_process(pid)
+    except OSError:
+        return None
+
+
+def _connect_failed(address: Address, error: OSError) -> ConnectFailed:
+    code = error.winerror
+    if code == ERROR_FILE_NOT_FOUND:
+        return ConnectFailed(f"No daemon listens at {address}, there is no such pipe: {REMEDY}")
+    if code == ERROR_ACCESS_DENIED:
+        return ConnectFailed(
+            f"No permission to connect to {address}: it belongs to another user; run as that user, or set "
+            f"{SOCKET_VARIABLE} to the address of your own daemon",
+            retryable=False,
+        )
+    if code in (ERROR_INVALID_NAME, ERROR_BAD_PATHNAME):
+        return ConnectFailed(
+            f"{address} is not the pipe of a daemon ({error.strerror}): set {SOCKET_VARIABLE} to one", retryable=False
+        )
+    return ConnectFailed(
+        f"Could not connect to {address}: {error.strerror}", retryable=code in _GONE or code in _SHORTAGES
+    )
