@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import select
 import sys
+from contextlib import suppress
 from typing import Final, Self
 
 import trio
@@ -61,17 +62,20 @@ class Doorway:
         fd = stream.fileno() if self._shared else None
         return Door(self, stream, -1 if fd is None else fd)
 
-    def enter(self, door: Door, fd: int) -> None:
-        """Look out for that socket; what has come already counts too."""
-        assert sys.platform == "linux"
-        self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
-        self._doors[fd] = door
+    def enter(self, door: Door, fd: int) -> bool:
+        """Look out for that socket; what has come already counts too. False where the system has no room for it."""
+        if sys.platform == "linux":
+            with suppress(OSError):
+                self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+                self._doors[fd] = door
+                return True
+        return False
 
     def leave(self, fd: int) -> None:
         """Look out for that socket no longer."""
-        assert sys.platform == "linux"
         del self._doors[fd]
-        self._epoll.unregister(fd)
+        if sys.platform == "linux":
+            self._epoll.unregister(fd)
 
     async def run(self) -> None:
         """Wake the clients that have sent something, until cancelled."""
@@ -114,11 +118,9 @@ class Door:
         self._streak = 0
         self._alone = False  # a task waits for the socket itself
         self._open = True
-        self._shared = fd >= 0
         self.company = False
         """Whether others have sent something at the same moment."""
-        if self._shared:
-            doorway.enter(self, fd)
+        self._shared = fd >= 0 and doorway.enter(self, fd)
 
     async def wait(self) -> None:
         """Wait until there may be something to read, or the end; at once after `close`. Others have a turn.
@@ -187,8 +189,8 @@ class Door:
 
     def _change(self) -> None:
         self._streak = 0
-        self._shared = not self._shared
         if self._shared:
-            self._doorway.enter(self, self._fd)
-        else:
             self._doorway.leave(self._fd)
+            self._shared = False
+        else:
+            self._shared = self._doorway.enter(self, self._fd)

@@ -6,7 +6,7 @@ import random
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -53,8 +53,8 @@ class Client:
 
 
 @asynccontextmanager
-async def doorway() -> AsyncIterator[Doorway]:
-    with Doorway() as made:
+async def doorway(kind: type[Doorway] = Doorway) -> AsyncIterator[Doorway]:
+    with kind() as made:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(made.run)
             yield made
@@ -185,6 +185,25 @@ async def test_a_cancelled_wait_leaves_nothing_behind(alone: bool) -> None:
             with trio.fail_after(10):
                 await client.door.wait()
             assert client.stream.receive_nowait() == b"x"
+
+
+@pytest.mark.trio
+async def test_a_client_that_the_set_refuses_is_waited_for_alone() -> None:
+    class Refusing(Doorway):
+        def enter(self, door: Door, fd: int) -> bool:
+            if sys.platform == "linux":
+                with suppress(FileExistsError):
+                    self._epoll.register(fd, 0)  # what is there already is refused
+            return super().enter(door, fd)
+
+    async with doorway(Refusing) as made:
+        with clients(made, 2) as everybody:
+            assert not any(together(each.door) for each in everybody)
+            for each in everybody * 10:
+                each.far.sendall(b"x")
+                with trio.fail_after(10):
+                    await each.door.wait()
+                assert each.stream.receive_nowait() == b"x"
 
 
 @pytest.mark.trio
