@@ -29,6 +29,7 @@ def line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     text = process.stdout.readline()
     assert text, f"it ended with {process.wait(10)}"
+    assert not text.startswith("Traceback"), process.stdout.read()
     return text.rstrip("\n")
 
 
