@@ -22,6 +22,7 @@ TICKS = (
     "Windows counts a process's time in ticks of 16 ms, too few to compare; the code measured is the same everywhere"
 )
 UNIX_SOCKETS = "Python has no Unix sockets on Windows"
+WINDOWS_PATHS = "the paths are those of Windows"
 
 #: About Unix itself.
 ON_WINDOWS = {
@@ -49,10 +50,13 @@ ON_WINDOWS = {
     "transport/test_activation.py": ACTIVATION,
     "transport/test_address.py::test_home_and_working_directory": PATHS,
     "transport/test_address.py::test_a_relative_path_without_a_working_directory": PATHS,
+    "transport/test_address.py::test_paths_of_unix": PATHS,
+    "transport/test_address.py::test_what_unix_refuses": PATHS,
     "transport/test_claim.py": SOCKET_FILE,
     "transport/test_claim_binding.py": SOCKET_FILE,
     "transport/test_claim_healing.py": SOCKET_FILE,
     "transport/test_directory.py": MODES,
+    "transport/test_shortage.py::test_accept_itself_raises_the_shortage": UNIX_SOCKETS,
     "transport/test_shortage.py::test_a_server_outlives_a_lack_of_file_descriptors": OPEN_FILES,
     "transport/test_unix_connect.py": UNIX_SOCKETS,
     "transport/test_unix_listener.py": UNIX_SOCKETS,
@@ -62,12 +66,12 @@ ON_WINDOWS = {
 
 #: About Windows itself.
 ON_UNIX = {
+    "transport/test_address.py::test_paths_of_windows": WINDOWS_PATHS,
+    "transport/test_address.py::test_windows_takes_a_bare_name_from_the_working_directory": WINDOWS_PATHS,
     "transport/test_pipe_asyncio.py": PIPES,
     "transport/test_pipe_blocking.py": PIPES,
     "transport/test_pipe_claim.py": PIPES,
     "transport/test_pipe_connect.py": PIPES,
-    "transport/test_pipe_end.py": PIPES,
-    "transport/test_pipe_kills.py": PIPES,
     "transport/test_pipe_listener.py": PIPES,
     "transport/test_pipe_security.py": PIPES,
     "transport/test_pipe_server.py": PIPES,
