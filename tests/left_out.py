@@ -8,10 +8,13 @@ from __future__ import annotations
 
 BENCHMARK = "the benchmarks measure Unix sockets, and ask Linux what processes use"
 FIFO = "a named pipe of Unix is a file that can be opened for reading; those of Windows are not"
+GUARDIAN = "what a job object does on Windows, a guardian does on Unix"
 MODES = "file modes, owners and sticky directories are those of Unix"
 NAMES = "a name that is no text is one of Unix"
+NO_LINKS = "wine finds nothing behind the symbolic links that it makes"
 NO_FOLLOW = "on Windows a link is not told apart when it is opened (O_NOFOLLOW); the directory is its owner's alone"
 OPEN_FILES = "a limit on open files (RLIMIT_NOFILE) is one of Unix"
+RELAY = "only Linux tells the order of writes to two pipes"
 SOCKET_FILE = "a socket is a file on Unix; a named pipe is none"
 TERMINAL = "a Unix terminal (pty) is what this looks at"
 TICKS = (
@@ -23,9 +26,12 @@ ON_WINDOWS = {
     "client/test_token.py::test_a_file_that_others_can_open_is_refused": MODES,
     "client/test_token.py::test_a_pipe_is_refused_at_once": FIFO,
     "client/test_token.py::test_another_users_file_is_refused": MODES,
+    "daemon/projects/test_projects.py::test_a_directory_is_one_project_behind_a_link": NO_LINKS,
     "daemon/projects/test_projects.py::test_a_directory_whose_name_is_no_text_is_refused": NAMES,
     "daemon/store/test_files.py::test_a_lock_file_that_leads_elsewhere_is_not_followed": NO_FOLLOW,
     "daemon/store/test_files.py::test_a_pipe_in_its_place_is_refused": FIFO,
+    "daemon/workers/test_guardian.py": GUARDIAN,
+    "daemon/workers/test_relay.py": RELAY,
     "protocol/test_codec.py::test_time_for_the_depth_is_linear_for_hostile_payloads": TICKS,
     "protocol/test_frames.py::test_time_for_a_large_frame_in_small_pieces_is_linear": TICKS,
     "scripts/test_bench.py": BENCHMARK,

@@ -6,7 +6,6 @@ import errno
 import itertools
 import logging
 import os
-import resource
 import signal
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from poppo_ipc.daemon.workers import Ending, PoolOptions, WorkerPool, _platform_unix
+from poppo_ipc.daemon.workers import Ending, PoolOptions, WorkerPool
 from poppo_ipc.errors import DeclarationError
 
 from .kit import LIMIT, Events, Source, alive, registry, running
@@ -172,6 +171,8 @@ async def test_a_single_death_does_not_slow_the_next_start() -> None:
 
 async def test_running_out_of_descriptors_at_any_step_is_survived(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is left of the half-made worker, and when there are descriptors again, the pool comes up."""
+    import resource
+
     usual = resource.getrlimit(resource.RLIMIT_NOFILE)
     failures = 0
     happened = trio.Event()
@@ -211,6 +212,8 @@ async def test_running_out_of_descriptors_at_any_step_is_survived(caplog: pytest
 
 
 async def test_a_worker_that_cannot_be_watched_is_not_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    from poppo_ipc.daemon.workers import _platform_unix
+
     made = []
 
     def open_handle(pid: int) -> int:
