@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import select
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -168,6 +169,36 @@ async def running(functions: Functions | None = None, **options: Any) -> AsyncIt
     assert events.present == []
     taken = [task for task, _ in source.taken]
     assert sorted(taken) == sorted(source.outcomes), "a job was lost"
+
+
+class Gate:
+    """What a `gate` of the functions waits at."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.payload = {"port": self._listener.getsockname()[1]}
+
+    async def open(self, text: str = "x") -> None:
+        """Let one through that waits, with a text to take along."""
+        stream, _ = await trio.to_thread.run_sync(self._listener.accept)
+        with stream:
+            stream.sendall(text.encode())
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._listener.close()
+
+
+#: How a process ends that `kill` has killed, in words.
+KILLED = "exited with code 9" if sys.platform == "win32" else "killed by SIGKILL"
+
+
+def kill(pid: int | None) -> None:
+    """Kill a process: on Unix by a signal, on Windows with an exit code, that is 9."""
+    assert pid is not None
+    os.kill(pid, 9)
 
 
 def interrupted(outcome: JobOutcome) -> bool:
