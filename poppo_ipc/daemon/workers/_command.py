@@ -14,7 +14,7 @@ import msgspec
 from poppo_ipc.daemon.workers._call import Result, failed
 from poppo_ipc.daemon.workers._exits import exit_text
 from poppo_ipc.daemon.workers._output import pass_on
-from poppo_ipc.daemon.workers._program import BatchFile, base_environment, program_of
+from poppo_ipc.daemon.workers._program import BatchFile, command_environment, program_of
 
 __all__ = ["run_command"]
 
@@ -67,7 +67,7 @@ def _open_relay(stack: ExitStack) -> _Pipes | None:
 
 def _run(command: _Command, cwd: str | None, relay: _Pipes | None) -> Result:
     stdout, stderr = (None, None) if relay is None else relay.writers
-    environment = base_environment() | command.env
+    environment = command_environment(command.env)
     try:
         program = None
         if sys.platform == "win32":

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["BatchFile", "base_environment", "program_of"]
+__all__ = ["BatchFile", "base_environment", "command_environment", "program_of"]
 
 #: What a command gets: what programs need to find their way, and no secret of the daemon.
 _UNIX: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")
@@ -39,14 +39,23 @@ def base_environment(environment: Mapping[str, str] = os.environ, platform: str 
     return found
 
 
+def command_environment(extra: Mapping[str, str], platform: str = sys.platform) -> dict[str, str]:
+    """The environment of a command that asks for these variables. On Windows their case does not count."""
+    if platform == "win32":
+        extra = {name.upper(): value for name, value in extra.items()}
+    return base_environment(platform=platform) | dict(extra)
+
+
 def program_of(name: str, environment: Mapping[str, str], cwd: str) -> str:
     """The file that Windows is to start for the first word of a command, as Unix would find it.
 
     Windows itself would look into the directory of Python and the current one first. A name with a directory in it is
-    relative to the command's own. Raises FileNotFoundError, and BatchFile.
+    relative to the command's own. Raises FileNotFoundError, BatchFile, and ValueError for a name that is none.
     """
-    path = next((value for key, value in environment.items() if key.upper() == "PATH"), "")
-    directories = [cwd] if os.path.dirname(name) else [entry for entry in path.split(os.pathsep) if entry]
+    if "\0" in name:
+        raise ValueError("embedded null byte")
+    path = environment.get("PATH", "").split(os.pathsep)
+    directories = [cwd] if os.path.dirname(name) else [entry for entry in path if entry]
     endings = ("",) if name.lower().endswith((*_PROGRAMS, *_BATCH_FILES)) else (*_PROGRAMS, *_BATCH_FILES, "")
     for directory in directories:
         for ending in endings:

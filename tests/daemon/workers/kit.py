@@ -19,7 +19,7 @@ from poppo_ipc.daemon.workers import Ending, Functions, Job, JobOutcome, PoolOpt
 
 from . import functions as task_functions
 
-LIMIT = 20.0
+LIMIT = 20.0 if sys.platform != "win32" else 60.0
 """Seconds after which a test that waits has failed."""
 
 

@@ -136,15 +136,26 @@ async def test_workers_that_die_at_once_are_started_ever_more_slowly(
     source, events = Source(), Events()
     options = PoolOptions(count=1, python=python, backoff_base=0.02, backoff_cap=0.2)
     pool = WorkerPool(registry(), source, events, options)
-    with trio.move_on_after(1.0) as scope:
+    enough = trio.Event()
+    delays: list[float] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple) and len(record.args) == 3:
+            delays.append(float(str(record.args[2])))
+            if len(delays) == 6:
+                enough.set()
+        return True
+
+    caplog.handler.addFilter(note)
+    begun = trio.current_time()
+    with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
-            await nursery.start(pool.run)
-    assert scope.cancelled_caught, "it came up"
-    starts = len(count.read_text().splitlines())
-    # 0.02 + 0.04 + 0.08 + 0.16 + 0.2 + 0.2 + … within 1.0 s; without the backoff several hundred.
-    assert 3 <= starts <= 12
-    delays = [record.args[2] for record in caplog.records if isinstance(record.args, tuple) and len(record.args) == 3]
-    assert delays[:5] == pytest.approx([0.02, 0.04, 0.08, 0.16, 0.2][: len(delays)])
+            nursery.start_soon(pool.run)
+            await enough.wait()
+            nursery.cancel_scope.cancel()
+    assert delays == pytest.approx([0.02, 0.04, 0.08, 0.16, 0.2, 0.2])
+    assert trio.current_time() - begun >= sum(delays[:5])
+    assert 6 <= len(count.read_text().splitlines()) <= 7
     assert caplog.records[0].getMessage().startswith("worker-1 exited with code 9: no such module; the next one")
     assert events.log == []
 
@@ -169,7 +180,8 @@ async def test_a_worker_that_says_nothing_is_killed(
             await warned.wait()
         nursery.cancel_scope.cancel()
     assert "did not start within 0.2 s" in caplog.text
-    assert len(count.read_text().splitlines()) == 1
+    # It may have been killed before it came to that.
+    assert not count.exists() or len(count.read_text().splitlines()) == 1
 
 
 async def test_a_single_death_does_not_slow_the_next_start() -> None:
