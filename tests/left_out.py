@@ -6,7 +6,9 @@ is not even imported.
 
 from __future__ import annotations
 
+ACTIVATION = "service managers hand over sockets on Unix only"
 BENCHMARK = "the benchmarks measure Unix sockets, and ask Linux what processes use"
+COST = "what a program costs the processor is bounded on Unix; under wine there is more to start"
 FIFO = "a named pipe of Unix is a file that can be opened for reading; those of Windows are not"
 FORK = "a process is forked on Unix alone"
 GROUPS = "groups and sessions of processes are those of Unix"
@@ -21,13 +23,21 @@ PROC = "what a process has open is read from /proc"
 RELAY = "only Linux tells the order of writes to two pipes"
 SIGTERM = "a signal from another process (SIGTERM) is one of Unix"
 SOCKET_FILE = "a socket is a file on Unix; a named pipe is none"
+PATHS = "the paths are those of Unix"
+PIPES = "Unix has no named pipes of Windows"
 TERMINAL = "a Unix terminal (pty) is what this looks at"
 TICKS = (
     "Windows counts a process's time in ticks of 16 ms, too few to compare; the code measured is the same everywhere"
 )
+UNIX_SOCKETS = "Python has no Unix sockets on Windows"
+WINDOWS_PATHS = "the paths are those of Windows"
 
 #: About Unix itself.
 ON_WINDOWS = {
+    "client/test_import_cost.py::test_one_call_in_a_cold_interpreter": COST,
+    "client/test_or_start.py::test_a_file_in_its_place_is_left_alone": SOCKET_FILE,
+    "client/test_or_start.py::test_a_socket_that_was_left_behind_is_no_daemon": SOCKET_FILE,
+    "client/test_or_start.py::test_the_end_of_the_terminal_leaves_the_daemon_alive": TERMINAL,
     "client/test_token.py::test_a_file_that_others_can_open_is_refused": MODES,
     "client/test_token.py::test_a_pipe_is_refused_at_once": FIFO,
     "client/test_token.py::test_another_users_file_is_refused": MODES,
@@ -60,8 +70,33 @@ ON_WINDOWS = {
     "server/test_token_files.py::test_a_file_of_another_user_is_refused": MODES,
     "server/test_token_files.py::test_a_file_that_others_can_read_is_refused": MODES,
     "server/test_token_files.py::test_a_pipe_is_refused_at_once": FIFO,
+    "transport/test_activation.py": ACTIVATION,
+    "transport/test_address.py::test_home_and_working_directory": PATHS,
+    "transport/test_address.py::test_a_relative_path_without_a_working_directory": PATHS,
+    "transport/test_address.py::test_paths_of_unix": PATHS,
+    "transport/test_address.py::test_what_unix_refuses": PATHS,
+    "transport/test_claim.py": SOCKET_FILE,
+    "transport/test_claim_binding.py": SOCKET_FILE,
+    "transport/test_claim_healing.py": SOCKET_FILE,
     "transport/test_directory.py": MODES,
+    "transport/test_shortage.py::test_accept_itself_raises_the_shortage": UNIX_SOCKETS,
+    "transport/test_shortage.py::test_a_server_outlives_a_lack_of_file_descriptors": OPEN_FILES,
+    "transport/test_unix_connect.py": UNIX_SOCKETS,
+    "transport/test_unix_listener.py": UNIX_SOCKETS,
+    "transport/test_unix_peer.py": UNIX_SOCKETS,
+    "transport/test_unix_stream.py": UNIX_SOCKETS,
 }
 
 #: About Windows itself.
-ON_UNIX: dict[str, str] = {}
+ON_UNIX = {
+    "transport/test_address.py::test_paths_of_windows": WINDOWS_PATHS,
+    "transport/test_address.py::test_windows_takes_a_bare_name_from_the_working_directory": WINDOWS_PATHS,
+    "transport/test_pipe_asyncio.py": PIPES,
+    "transport/test_pipe_blocking.py": PIPES,
+    "transport/test_pipe_claim.py": PIPES,
+    "transport/test_pipe_connect.py": PIPES,
+    "transport/test_pipe_listener.py": PIPES,
+    "transport/test_pipe_security.py": PIPES,
+    "transport/test_pipe_server.py": PIPES,
+    "transport/test_pipe_stream.py": PIPES,
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 import attrs
@@ -102,9 +103,13 @@ async def _run(address: str, token_file: str, state_dir: str) -> None:
 
 async def _end_with_parent(everything: trio.CancelScope) -> None:
     """The demo holds the other end of stdin, and so does nobody once it is gone, however it went."""
-    async with trio.lowlevel.FdStream(os.dup(_STDIN)) as stdin:
-        while await stdin.receive_some():
-            pass
+    if sys.platform == "win32":
+        # The other end says nothing, so the read is over when that is closed.
+        await trio.to_thread.run_sync(os.read, _STDIN, 1, abandon_on_cancel=True)
+    else:
+        async with trio.lowlevel.FdStream(os.dup(_STDIN)) as stdin:
+            while await stdin.receive_some():
+                pass
     everything.cancel()
 
 

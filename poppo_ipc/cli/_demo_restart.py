@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import Any
 
-import trio
-
-from poppo_ipc.cli._stage import Stage
+from poppo_ipc.cli._demo_work import first_line
+from poppo_ipc.cli._stage import KILLED, KILLING, Stage
 from poppo_ipc.cli._steps import Screen, expect, expect_that
 from poppo_ipc.client import Backoff, Client, ClientState, Event, EventStream, StateStream, connect
 
@@ -21,21 +18,19 @@ _TASKS = 3
 async def survive_a_crash(place: Stage, screen: Screen) -> None:
     """Kill the daemon under a client that listens, start another, and see that nothing is lost."""
     backoff = Backoff(start=0.05, factor=2.0, cap=0.4)
-    pipe = place.directory / "running"
-    os.mkfifo(pipe)
+    mark = place.directory / "running"
     async with (
         connect(place.address, token=place.token, backoff=backoff) as client,
         client.subscribe("**") as events,
         client.state_changes() as changes,
     ):
-        running = await _submit(client, place, "demo.fragile", {"started": str(pipe)})
-        await trio.to_thread.run_sync(pipe.read_text, abandon_on_cancel=True)
+        running = await _submit(client, place, "demo.fragile", {"started": str(mark)})
+        await first_line(client, running)
         await client.call("queue.pause")
         waiting = [await _submit(client, place, "demo.report", {"title": "kept", "lines": 1}) for _ in range(_TASKS)]
         before, epoch = await _look(client), client.epoch
         screen.show("before", before, f"1 project, 1 task runs, {_TASKS} wait in a paused queue")
         await _kill(place, screen)
-        pipe.unlink()
         await _watch_tries(changes, screen)
         daemon = await place.start_daemon()
         screen.show("a new daemon", daemon.pid, f"pid {daemon.pid}")
@@ -72,11 +67,11 @@ async def _look(client: Client) -> dict[str, Any]:
 async def _kill(place: Stage, screen: Screen) -> None:
     daemon = place.running
     code = await daemon.kill()
-    screen.show("SIGKILL", daemon.pid, f"pid {daemon.pid} is gone")
-    expect("the exit code", code, -signal.SIGKILL)
+    screen.show(KILLING, daemon.pid, f"pid {daemon.pid} is gone")
+    expect("the exit code", code, KILLED)
     left = place.has_socket()
-    screen.show("its socket", left, "was left behind" if left else "is gone")
-    expect("whether a dead daemon's socket is left", left, True)
+    screen.show(f"its {place.what}", left, "was left behind" if left else "is gone")
+    expect(f"whether a dead daemon's {place.what} is left", left, place.what == "socket")
 
 
 async def _watch_tries(changes: StateStream, screen: Screen) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import sys
 from typing import Any
 
-import trio
+import psutil
 
-from poppo_ipc.cli._stage import Stage
+from poppo_ipc.cli._stage import KILLING, Stage
 from poppo_ipc.cli._steps import Screen, expect, expect_that
 from poppo_ipc.client import Client, Event, EventStream, connect
 
-__all__ = ["add_project", "kill_worker", "pause_queue", "run_tasks", "until"]
+__all__ = ["add_project", "first_line", "kill_worker", "pause_queue", "run_tasks", "until"]
 
 _LINES = 3
+#: The program that prints its working directory.
+_WHERE = ["cmd", "/d", "/c", "cd"] if sys.platform == "win32" else ["pwd"]
 
 
 async def add_project(place: Stage, screen: Screen) -> None:
@@ -43,22 +44,20 @@ async def run_tasks(place: Stage, screen: Screen) -> None:
         result = (await client.call("task.status", taskId=task))["result"]
         screen.show("its result", result)
         expect("the result", result, {"lines": _LINES})
-        task = await _submit(client, place, "command", {"argv": ["pwd"]})
+        task = await _submit(client, place, "command", {"argv": _WHERE})
         await _follow(client, screen, task, f"{(place.directory / 'a-project').resolve()}\n")
         await until(events, "task.completed", taskId=task)
 
 
 async def kill_worker(place: Stage, screen: Screen) -> None:
     """Kill a worker in the middle of its task, and see another do it again."""
-    pipe = place.directory / "started"
-    os.mkfifo(pipe)
+    mark = place.directory / "started"
     async with connect(place.address, token=place.token) as client, client.subscribe("task.*", "worker.*") as events:
-        task = await _submit(client, place, "demo.fragile", {"started": str(pipe)})
-        pid = int(await trio.to_thread.run_sync(pipe.read_text, abandon_on_cancel=True))
-        pipe.unlink()
+        task = await _submit(client, place, "demo.fragile", {"started": str(mark)})
+        pid = int(await first_line(client, task))
         first = await until(events, "task.started", taskId=task)
-        os.kill(pid, signal.SIGKILL)
-        screen.show("SIGKILL", pid, f"pid {pid}, {first.data['workerId']}, in the middle of a task")
+        psutil.Process(pid).kill()
+        screen.show(KILLING, pid, f"pid {pid}, {first.data['workerId']}, in the middle of a task")
         failed = await until(events, "task.failed", taskId=task)
         screen.show("the daemon says", failed.data, f"attempt {failed.data['attempt']}: {failed.data['error']}")
         expect("whether it is tried again", failed.data["willRetry"], True)
@@ -102,7 +101,18 @@ async def _follow(client: Client, screen: Screen, task: str, wanted: str) -> Non
             printed += item["text"]
             for line in item["text"].splitlines():
                 screen.show("it prints", line)
-    expect("what it printed", printed, wanted)
+    expect("what it printed", printed.replace("\r\n", "\n"), wanted)
+
+
+async def first_line(client: Client, task: str) -> str:
+    """Wait until a task has printed a line, and give it."""
+    printed = ""
+    async with client.stream("task.output", taskId=task) as items:
+        async for item in items:
+            printed += item["text"]
+            if "\n" in printed:
+                break
+    return printed.partition("\n")[0].strip()
 
 
 async def until(events: EventStream, name: str, **data: Any) -> Event:

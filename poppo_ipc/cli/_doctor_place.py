@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from poppo_ipc.cli._connection import Invocation
 from poppo_ipc.cli._doctor_check import Check
 from poppo_ipc.cli._failures import HOW_TO_START
 from poppo_ipc.cli._tokens import token_source
+from poppo_ipc.client._beside import beside
 from poppo_ipc.errors import AddressError, AuthenticationError
 from poppo_ipc.transport import Address, AddressKind, check_path_length
 from poppo_ipc.transport._borders import user_name
@@ -30,7 +32,9 @@ def check_place(invocation: Invocation) -> tuple[list[Check], Address | None]:
     checks = [Check("address", True, f"{address} ({source})", facts={"address": str(address)})]
     if address.kind is AddressKind.UNIX:
         path = address.name
-        checks += [_directory(os.path.dirname(path)), _socket(path), _lock(f"{path}.lock")]
+        checks += [_directory(os.path.dirname(path)), _socket(path)]
+    if address.kind is not AddressKind.MEMORY:
+        checks.append(_lock(beside(address, ".lock")))
     return [*checks, _token(invocation)], address
 
 
@@ -44,11 +48,16 @@ def _directory(path: str) -> Check:
     about = f"{path}, mode {mode:04o}, of {user_name(status.st_uid)}"
     if not stat.S_ISDIR(status.st_mode):
         return Check("directory", False, f"{path} is no directory", "Name another place with --socket or POPPO_SOCKET")
-    if status.st_uid not in (os.geteuid(), 0):
+    if not _is_trusted(status):
         return Check("directory", False, about, "Use a directory of your own: its owner could replace the socket")
     if mode & 0o022 and not mode & stat.S_ISVTX:
         return Check("directory", False, f"{about}: others may replace the socket", f"Run: chmod go-w {path}")
     return Check("directory", True, about)
+
+
+def _is_trusted(status: os.stat_result) -> bool:
+    # Python has no Unix sockets on Windows, so nothing there is looked at this way.
+    return sys.platform == "win32" or status.st_uid in (os.geteuid(), 0)
 
 
 def _socket(path: str) -> Check:
@@ -61,7 +70,7 @@ def _socket(path: str) -> Check:
     mode = stat.S_IMODE(status.st_mode)
     if not stat.S_ISSOCK(status.st_mode):
         return Check("socket", False, f"{path} is no socket", "Move that away, or name another place with --socket")
-    if status.st_uid not in (os.geteuid(), 0):
+    if not _is_trusted(status):
         about = f"it belongs to {user_name(status.st_uid)}"
         return Check("socket", False, about, "Run as that user, or start a daemon of your own")
     if mode & 0o077:
@@ -84,6 +93,8 @@ def _lock(path: str) -> Check:
 
 
 def _program(pid: int) -> str:
+    if sys.platform != "linux":
+        return ""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read(4096).decode("utf-8", "replace").split("\0")

@@ -12,6 +12,7 @@ from poppo_ipc._version import __version__
 from poppo_ipc.cli._connection import Invocation
 from poppo_ipc.cli._doctor_check import Check
 from poppo_ipc.cli._failures import Failure, failure_of
+from poppo_ipc.client._beside import beside
 from poppo_ipc.errors import CommandError, PoppoError
 from poppo_ipc.transport import Address, AddressKind
 from poppo_ipc.transport._lock_holder import lock_holder
@@ -52,7 +53,7 @@ def check_talk(invocation: Invocation, address: Address) -> list[Check]:
 
 def _connection(client: SyncClient, address: Address) -> Check:
     pid = client.server.pid
-    _, holder = lock_holder(f"{address.name}.lock") if address.kind is AddressKind.UNIX else (None, None)
+    _, holder = (None, None) if address.kind is AddressKind.MEMORY else lock_holder(beside(address, ".lock"))
     facts = {"pid": pid, "sessionId": client.session_id or None}
     if pid is not None and holder is not None and pid != holder:
         what = f"process {pid} answers, and process {holder} holds the lock"

@@ -19,11 +19,16 @@ __all__ = ["ENDING", "SIGNALS", "Servable", "notice", "run_in_foreground"]
 
 logger = logging.getLogger("poppo_ipc.cli")
 
-#: The signals that end a program in order.
-ENDING = (signal.SIGINT, signal.SIGTERM)
-_RELOAD = None if sys.platform == "win32" else signal.SIGHUP
-#: All signals that a daemon in the foreground takes.
-SIGNALS = ENDING if _RELOAD is None else (*ENDING, _RELOAD)
+if sys.platform == "win32":
+    #: The signals that end a program in order: Ctrl-C and Ctrl-Break. SIGTERM is none that Windows would send.
+    ENDING = (signal.SIGINT, signal.SIGBREAK)
+    #: All signals that a daemon in the foreground takes.
+    SIGNALS = ENDING
+else:
+    #: The signals that end a program in order.
+    ENDING = (signal.SIGINT, signal.SIGTERM)
+    #: All signals that a daemon in the foreground takes.
+    SIGNALS = (*ENDING, signal.SIGHUP)
 
 Reload = Callable[[], Awaitable[Any]]
 
@@ -53,7 +58,8 @@ async def run_in_foreground(
 ) -> None:
     """Serve until the daemon is stopped: by itself, in order by the first ending signal, at once by the second.
 
-    SIGHUP calls `reload`. Says `ready on ADDRESS` on stderr once clients can connect, when `on_ready` has been called.
+    SIGHUP calls `reload`, where there is such a signal. Says `ready on ADDRESS` on stderr once clients can connect,
+    when `on_ready` has been called.
     """
     ready = trio.Event()
     async with trio.open_nursery() as around:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from poppo_ipc.cli._failures import ExitCode, Failure
 from poppo_ipc.cli._progress import Bar
+from poppo_ipc.client._beside import beside
+from poppo_ipc.client._probe import Probe
 from poppo_ipc.errors import CommandError, ConnectFailed
-from poppo_ipc.transport import OWN_AND_ROOT, Address, AddressKind, connect_blocking
+from poppo_ipc.transport import Address, AddressKind
 from poppo_ipc.transport._lock_holder import lock_holder
 
 if TYPE_CHECKING:
@@ -22,7 +24,11 @@ __all__ = ["pid_of_daemon", "stop_and_wait", "wait_until_gone"]
 #: Seconds that the daemon has to end: its own grace times are 5 by default, and some.
 STOP_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.05
-_CONNECT_SECONDS: Final = 1.0
+_FORCE: Final = (
+    "end it at once with taskkill /f /pid {pid}"
+    if sys.platform == "win32"
+    else "end it with kill {pid}, and a second time to end it at once"
+)
 
 
 def pid_of_daemon(client: SyncClient, address: Address) -> int | None:
@@ -58,7 +64,7 @@ def stop_and_wait(client: SyncClient, address: Address, pid: int | None, timeout
         bar.close()
     if not gone:
         what = f"The daemon was told to stop and still runs after {patience:g} s"
-        force = "" if pid is None else f", or end it with kill {pid}, and a second time to end it at once"
+        force = "" if pid is None else f", or {_FORCE.format(pid=pid)}"
         raise Failure(what, f"See poppo-ipc logs, or wait longer with --timeout SECONDS{force}", ExitCode.TIMED_OUT)
     return answer
 
@@ -84,25 +90,34 @@ def wait_until_gone(
 def _is_there(address: Address, pid: int | None) -> bool:
     if pid is not None and _is_alive(pid):
         return True
-    if address.kind is AddressKind.UNIX:
-        if lock_holder(_lock(address))[0]:
-            return True
-        # To connect to a service manager's socket would have it start the next daemon.
-        if pid is not None and not os.path.lexists(_lock(address)):
-            return False
-    try:
-        connect_blocking(address, _CONNECT_SECONDS, trusted_uids=OWN_AND_ROOT).close()
-    except ConnectFailed:
+    if lock_holder(_lock(address))[0]:
+        return True
+    # To connect to a service manager's socket would have it start the next daemon.
+    if address.kind is AddressKind.UNIX and pid is not None and not os.path.lexists(_lock(address)):
         return False
+    try:
+        Probe.of(address).close()
+    except ConnectFailed as error:
+        # A pipe all of whose instances are taken is there.
+        return address.kind is AddressKind.PIPE and error.retryable and error.__cause__ is None
     return True
 
 
 def _lock(address: Address) -> str:
-    return f"{address.name}.lock"
+    return beside(address, ".lock")
 
 
 def _is_alive(pid: int) -> bool:
     """Whether it runs. One that has ended and that nobody has waited for yet does not."""
+    if sys.platform == "win32":
+        from poppo_ipc.transport._win32 import process_runs
+
+        return process_runs(pid)
+    else:
+        return _is_alive_on_unix(pid)
+
+
+def _is_alive_on_unix(pid: int) -> bool:
     try:
         os.kill(pid, 0)
         if sys.platform == "linux":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import trio
 
+from poppo_ipc.cli._interrupts import INTERRUPTS
 from poppo_ipc.daemon._errors import sole
 
 __all__ = ["run_interruptible"]
@@ -16,14 +16,14 @@ R = TypeVar("R")
 
 
 def run_interruptible(function: Callable[[], Awaitable[R]]) -> R:
-    """Run it to its end. On SIGINT it is cancelled; where it does not return by itself then, KeyboardInterrupt.
+    """Run it to its end. On Ctrl-C it is cancelled; where it does not return by itself then, KeyboardInterrupt.
 
     Of a group of one exception the exception itself is raised.
     """
     results: list[R] = []
 
     async def main() -> None:
-        with trio.open_signal_receiver(signal.SIGINT) as signals:
+        with trio.open_signal_receiver(*INTERRUPTS) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel, signals, nursery.cancel_scope)
                 results.append(await function())

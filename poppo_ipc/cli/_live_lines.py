@@ -6,11 +6,13 @@ import io
 import os
 import stat
 import sys
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import trio
 
 from poppo_ipc.cli._output import Output
+from poppo_ipc.cli._stdout import nobody_reads
 
 __all__ = ["LiveLines"]
 
@@ -81,8 +83,22 @@ class _Buffer(io.StringIO):
 def _write(text: str) -> None:
     # Not through sys.stdout: a thread that hangs in there holds its lock, and the program could not end.
     data = memoryview(text.encode(sys.stdout.encoding, "backslashreplace"))
+    write = _writer()
     while data:
-        data = data[os.write(sys.stdout.fileno(), data) :]
+        try:
+            data = data[write(data) :]
+        except OSError as error:
+            if nobody_reads(error):
+                raise BrokenPipeError from error
+            raise
+
+
+def _writer() -> Callable[[memoryview], int]:
+    if sys.platform == "win32" and sys.stdout.isatty():
+        raw: Any = sys.stdout.buffer
+        return raw.raw.write  # type: ignore[no-any-return]  # a console takes text, and this makes it of UTF-8
+    descriptor = sys.stdout.fileno()
+    return lambda data: os.write(descriptor, data)
 
 
 async def _watch_reader(fd: int) -> None:

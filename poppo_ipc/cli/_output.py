@@ -17,7 +17,14 @@ __all__ = ["Output", "colours_on", "terminal_width"]
 
 def colours_on(stream: TextIO) -> bool:
     """Whether colours make sense there: a terminal that knows them, and nobody who said no (NO_COLOR)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") not in ("", "dumb")
+    if not stream.isatty() or os.environ.get("NO_COLOR"):
+        return False
+    if sys.platform == "win32":
+        from poppo_ipc.cli._console import knows_colours
+
+        return knows_colours(stream.fileno())
+    else:
+        return os.environ.get("TERM", "") not in ("", "dumb")
 
 
 def terminal_width() -> int:

@@ -42,7 +42,7 @@ def _restart(given: ServeOptions, invocation: Invocation) -> Begun:
     from poppo_ipc.cli._started import Started
     from poppo_ipc.cli._starting import address_of, start_daemon, token_for
     from poppo_ipc.client import SyncClient
-    from poppo_ipc.client._starter import nothing_listens
+    from poppo_ipc.client._probe import nothing_listens
     from poppo_ipc.errors import ConnectFailed
 
     address = address_of(_with_config_variable(given).load())

@@ -13,8 +13,10 @@ from poppo_ipc._version import __version__
 from poppo_ipc.cli._commands import COMMANDS
 from poppo_ipc.cli._connection import connection_options
 from poppo_ipc.cli._failures import ExitCode, Failure, failure_of, usage_failure
+from poppo_ipc.cli._interrupts import break_interrupts
 from poppo_ipc.cli._lazy_group import LazyGroup
 from poppo_ipc.cli._safe import safe
+from poppo_ipc.cli._stdout import make_stdout_total, nobody_reads
 
 __all__ = ["COMPLETE_VARIABLE", "PROGRAM", "root"]
 
@@ -44,7 +46,9 @@ class Root(LazyGroup):
             code = self._run(list(arguments), prog_name)
             sys.stdout.flush()
             return code
-        except BrokenPipeError:
+        except OSError as error:
+            if not nobody_reads(error):
+                raise
             # What is left in the buffer cannot be written at the end of the program either.
             _discard_output()
             return ExitCode.BROKEN_PIPE
@@ -56,7 +60,8 @@ class Root(LazyGroup):
     def _run(self, arguments: list[str], prog_name: str) -> int:
         from poppo_ipc.errors import PoppoError
 
-        _make_stdout_total()
+        make_stdout_total()
+        break_interrupts()
         try:
             if COMPLETE_VARIABLE in os.environ:
                 self._complete(prog_name)
@@ -74,13 +79,13 @@ class Root(LazyGroup):
             return _tell(failure)
         except (KeyboardInterrupt, click.Abort):
             return ExitCode.INTERRUPTED
-        except BrokenPipeError:
-            raise
         except PoppoError as error:
             return _tell(failure_of(error))
         except click.ClickException as error:
             return _tell(Failure(error.format_message(), code=error.exit_code))
         except OSError as error:
+            if nobody_reads(error):
+                raise
             where = f"{error.filename}: " if error.filename else ""
             return _tell(Failure(f"{where}{error.strerror or error}", "Put that right, and try again"))
         except Exception as error:
@@ -105,14 +110,6 @@ def _tell(failure: Failure) -> int:
     return failure.exit_code
 
 
-def _make_stdout_total() -> None:
-    """Let no text end the program because the terminal's encoding lacks a character of it."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
-
-
 def _discard_output() -> None:
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -132,4 +129,4 @@ def _discard_output() -> None:
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 @connection_options
 def root() -> None:
-    """A daemon on a socket of this machine, and what talks to it."""
+    """A daemon on a socket (on Windows a named pipe) of this machine, and what talks to it."""

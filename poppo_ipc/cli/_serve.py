@@ -17,6 +17,7 @@ from poppo_ipc.cli._detached import let_go
 from poppo_ipc.cli._foreground import SIGNALS, notice, run_in_foreground
 from poppo_ipc.cli._logfile import LateFile
 from poppo_ipc.client import token_from_environment
+from poppo_ipc.client._beside import root_directory
 from poppo_ipc.daemon import Daemon, DaemonConfig, Notifier, load_config
 from poppo_ipc.daemon._errors import sole
 from poppo_ipc.daemon._garbage import spare_garbage_collector
@@ -62,7 +63,7 @@ def serve(options: ServeOptions, *, detached: bool = False) -> None:
     """
     config = options.load()
     if detached:
-        os.chdir("/")
+        os.chdir(root_directory())
     # What the daemon starts has no business with it.
     os.environ.pop("POPPO_TOKEN", None)
     file = LateFile()

@@ -31,7 +31,8 @@ def command(ctx: click.Context, /, config: str | None, detached: bool, **setting
 
     Each setting is that of its flag, or else of its variable, or else of the file, or else the default. It says
     "ready on ADDRESS" on stderr once clients can connect; reads the settings again on SIGHUP or the command
-    daemon.reload; ends in order on SIGTERM, SIGINT or the command daemon.stop, and at once on a second signal.
+    daemon.reload; ends in order on SIGTERM, SIGINT (on Windows Ctrl-C and Ctrl-Break) or the command daemon.stop, and
+    at once on a second signal.
     Without a token file and --no-auth the token is that of POPPO_TOKEN, or else of the file "token" in the state
     directory, which is made where there is none. A socket handed over by a service manager (LISTEN_FDS) is used.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,19 +11,30 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from poppo_ipc.cli._steps import Mismatch
+from poppo_ipc.client._probe import somebody_listens
 from poppo_ipc.errors import AddressError
 from poppo_ipc.server import generate_token
 from poppo_ipc.transport import Address, AddressKind, check_path_length
 
-__all__ = ["DaemonProcess", "Stage", "stage"]
+__all__ = ["KILLED", "KILLING", "DaemonProcess", "Stage", "stage"]
 
 _READY = "ready on "
 #: Lines of the daemon's stderr that are kept, to say why it did not start.
 _KEPT_LINES = 20
+
+if sys.platform == "win32":
+    _APART: Any = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    #: How a process is killed, and the exit code of that.
+    KILLING, KILLED = "TerminateProcess", 1
+else:
+    _APART: Any = {"start_new_session": True}
+    #: How a process is killed, and the exit code of that.
+    KILLING, KILLED = "SIGKILL", -signal.SIGKILL
 
 
 class DaemonProcess:
@@ -45,7 +57,7 @@ class DaemonProcess:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             # Ctrl-C is for the demo, which sees to the daemon's end.
-            start_new_session=True,
+            **_APART,
         )
         self = cls(process)
         nursery.start_soon(self._read_lines)
@@ -70,7 +82,7 @@ class DaemonProcess:
         return " / ".join(self._lines) or "nothing"
 
     async def kill(self) -> int:
-        """SIGKILL; gives the exit code. Without effect on one that has ended."""
+        """End it at once; gives the exit code. Without effect on one that has ended."""
         self._process.kill()
         with trio.CancelScope(shield=True):  # what is killed is gone in no time, and has to be collected
             await self._process.wait()
@@ -107,7 +119,7 @@ class Stage:
 
     def __init__(self, directory: Path, nursery: trio.Nursery) -> None:
         self.directory = directory
-        self.address = Address(AddressKind.UNIX, str(directory / "demo.sock"))
+        self.address = _address(directory)
         self.token_file = directory / "token"
         self.state_dir = directory / "state"
         self.token = generate_token(self.token_file)
@@ -120,9 +132,16 @@ class Stage:
         self.daemon = await DaemonProcess.start(self._nursery, self.address, self.token_file, self.state_dir)
         return self.daemon
 
+    @property
+    def what(self) -> str:
+        """What kind of thing is at the address."""
+        return "socket" if self.address.kind is AddressKind.UNIX else "pipe"
+
     def has_socket(self) -> bool:
-        """Whether there is something at the address, dead or alive."""
-        return os.path.lexists(self.address.name)
+        """Whether there is something at the address, dead or alive; of a pipe only what is alive is there."""
+        if self.address.kind is AddressKind.UNIX:
+            return os.path.lexists(self.address.name)
+        return somebody_listens(self.address)
 
     @property
     def running(self) -> DaemonProcess:
@@ -146,14 +165,25 @@ async def stage() -> AsyncIterator[Stage]:
                 nursery.cancel_scope.cancel()
 
 
+def _address(directory: Path) -> Address:
+    """Of the stage in this directory, whose name no other has."""
+    if os.name == "posix":
+        return Address(AddressKind.UNIX, str(directory / "demo.sock"))
+    return Address(AddressKind.PIPE, directory.name)
+
+
 @contextmanager
 def _private_directory() -> Iterator[Path]:
     """A new directory, for its owner alone, whose path leaves room for a socket's name."""
     parents = [None, "/tmp"] if os.name == "posix" else [None]
     for parent in parents:
-        with tempfile.TemporaryDirectory(prefix="poppo-demo-", dir=parent) as name:
+        # Windows deletes no file that a process has open, and those that were killed are gone only a moment later.
+        with tempfile.TemporaryDirectory(
+            prefix="poppo-demo-", dir=parent, ignore_cleanup_errors=os.name == "nt"
+        ) as name:
             try:
-                check_path_length(Path(name) / "demo.sock")
+                if os.name == "posix":
+                    check_path_length(Path(name) / "demo.sock")
             except AddressError:
                 if parent == parents[-1]:
                     raise

@@ -1,15 +1,17 @@
-"""What the latest `start` at an address was given: kept beside the socket, for `restart`."""
+"""What the latest `start` at an address was given: kept beside the socket (or with a pipe's files), for `restart`."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
+from poppo_ipc.client._beside import beside
 from poppo_ipc.daemon._config_model import keys
 from poppo_ipc.transport import Address
 
@@ -70,7 +72,8 @@ class Started:
         try:
             descriptor = os.open(_path(address), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
             with os.fdopen(descriptor, encoding="utf-8") as file:
-                if os.fstat(descriptor).st_uid != os.geteuid():
+                # On Windows it lies in the user's own directory, where no other user may write.
+                if sys.platform != "win32" and os.fstat(descriptor).st_uid != os.geteuid():
                     return None
                 kept = json.load(file)
             return cls(
@@ -103,4 +106,4 @@ def forget_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _path(address: Address) -> str:
-    return f"{address.name}.started"
+    return beside(address, ".started")

@@ -15,7 +15,8 @@ from poppo_ipc.cli._foreground import notice
 from poppo_ipc.cli._gone import pid_of_daemon
 from poppo_ipc.cli._serve import ServeOptions
 from poppo_ipc.client import SyncClient, token_from_environment
-from poppo_ipc.client._launch import DaemonStartFailed, Pipe, child_environment, spawn
+from poppo_ipc.client._launch import DaemonStartFailed, child_environment, spawn
+from poppo_ipc.client._output import Pipe
 from poppo_ipc.client._starter import Starter, run_blocking
 from poppo_ipc.daemon import DaemonConfig
 from poppo_ipc.daemon._config_model import keys
@@ -57,10 +58,11 @@ class Begun:
 
 
 def address_of(config: DaemonConfig) -> Address:
-    """Where it listens. Raises AddressError, and Failure where that is no Unix socket."""
+    """Where it listens. Raises AddressError, and Failure where no other process could find it."""
     address = Address.default() if config.socket is None else Address.parse(config.socket)
-    if address.kind is not AddressKind.UNIX:
-        raise Failure(f"A daemon in the background needs a Unix socket, not {address}", "See --socket", ExitCode.USAGE)
+    if address.kind is AddressKind.MEMORY:
+        what = f"A daemon in the background needs a socket or a pipe, not {address}"
+        raise Failure(what, "See --socket", ExitCode.USAGE)
     return address
 
 

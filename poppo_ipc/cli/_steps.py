@@ -13,8 +13,8 @@ __all__ = ["Caught", "Mismatch", "Outcome", "Screen", "Step", "expect", "expect_
 
 E = TypeVar("E", bound=Exception)
 
-#: Seconds for one step; the longest takes one and a half.
-_STEP_SECONDS = 15.0
+#: Seconds for one step; the longest takes one and a half, where the machine has nothing else to do.
+_STEP_SECONDS = 60.0
 
 
 class Mismatch(Exception):

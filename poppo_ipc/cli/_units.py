@@ -67,7 +67,7 @@ class Service:
     arguments: Sequence[str]
     """The settings, without the socket."""
     socket: str
-    """The path that it listens at."""
+    """Where it listens: a path, or the address of a pipe."""
     stop_seconds: float
     """Seconds that it may take to stop by its own grace times."""
 

@@ -1,38 +1,27 @@
-"""A program in the background: a session of its own, and nothing of whoever started it but a place to write to.
-
-By `subprocess`, and not by forking twice: nothing runs between fork and exec in a program that may have threads; the
-new process is our child, so its pid cannot have become another's when it has to be ended, and its exit code is ours to
-read. What a second fork would add, that a terminal it opens cannot become its own, matters to no daemon.
-"""
+"""A program in the background: what it is started with, and what becomes of it."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from poppo_ipc.client._apart import Apart, exit_text
+from poppo_ipc.client._output import Output
 from poppo_ipc.errors import ConnectFailed
 
 __all__ = [
     "Child",
     "DaemonStartFailed",
-    "LogFile",
-    "Output",
-    "Pipe",
     "child_environment",
     "command_of",
     "last_line",
     "spawn",
 ]
 
-_TAIL_BYTES: Final = 16 * 1024
-#: What a log of a daemon's stray output grows to before the next start begins it anew.
-_LOG_BYTES: Final = 1024 * 1024
 #: What a service manager told us is not meant for what we start.
 _MANAGERS: Final = frozenset(
     {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
@@ -57,104 +46,16 @@ class DaemonStartFailed(ConnectFailed):
         self.output = output
 
 
-class Output(Protocol):
-    """Where a child's stdout and stderr go."""
-
-    fd: int
-
-    @property
-    def released(self) -> bool:
-        """Whether the child does not need us for its output any more."""
-
-    def begun(self) -> None:
-        """The child has `fd`."""
-
-    def text(self) -> str:
-        """The end of what it has said so far."""
-
-    def close(self) -> None:
-        """Read no more. Idempotent."""
-
-
-class LogFile:
-    """A file that the child writes to for as long as it lives. Raises OSError where there can be none."""
-
-    released = True
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        self.fd = os.open(path, flags, 0o600)
-        if os.fstat(self.fd).st_size > _LOG_BYTES:
-            os.ftruncate(self.fd, 0)
-        self._from = os.fstat(self.fd).st_size
-
-    def begun(self) -> None:
-        """Nothing to do: both ends are ours to keep."""
-
-    def text(self) -> str:
-        """The end of what was written since this was made."""
-        start = max(self._from, os.fstat(self.fd).st_size - _TAIL_BYTES)
-        return os.pread(self.fd, _TAIL_BYTES, start).decode(errors="replace")
-
-    def close(self) -> None:
-        """Close our end."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
-class Pipe:
-    """A pipe that the child writes to while it starts, and lets go of when it is ready."""
-
-    def __init__(self) -> None:
-        self._read, self.fd = os.pipe()
-        os.set_blocking(self._read, False)
-        self._data = b""
-        self._over = False
-
-    @property
-    def released(self) -> bool:
-        """Whether nobody can write any more."""
-        self._pump()
-        return self._over
-
-    def begun(self) -> None:
-        """Close the end that is the child's."""
-        os.close(self.fd)
-        self.fd = -1
-
-    def text(self) -> str:
-        """What was written."""
-        self._pump()
-        return self._data.decode(errors="replace")
-
-    def close(self) -> None:
-        """Close our end."""
-        for fd in (self.fd, self._read):
-            if fd >= 0:
-                os.close(fd)
-        self.fd = self._read = -1
-
-    def _pump(self) -> None:
-        while not self._over and self._read >= 0:
-            try:
-                data = os.read(self._read, _TAIL_BYTES)
-            except BlockingIOError:
-                return
-            self._over = not data
-            self._data = (self._data + data)[-_TAIL_BYTES:]
-
-
 class Child:
     """A program that was started. It goes on when this program ends, however that ends."""
 
-    def __init__(self, process: subprocess.Popen[bytes], output: Output) -> None:
+    def __init__(self, process: Apart, output: Output) -> None:
         self._process = process
         self.output = output
 
     @property
     def pid(self) -> int:
-        """Its process, and the group of it and of what it starts."""
+        """Its process."""
         return self._process.pid
 
     @property
@@ -162,14 +63,19 @@ class Child:
         """How it ended; None while it runs."""
         return self._process.poll()
 
-    def signal(self, number: int) -> None:
-        """Send a signal to it and its group, unless it has ended."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, number)
+    @property
+    def ending(self) -> str:
+        """How it ended, in words."""
+        return exit_text(self._process.wait())
+
+    def ask_to_end(self) -> None:
+        """Have it end in order, or at once where the system has no way to ask it."""
+        self._process.ask_to_end()
 
     def kill(self) -> None:
-        """End it at once, with all of its group. Blocks until it is gone."""
-        self.signal(signal.SIGKILL)
+        """End it at once, with all that it has started. Blocks until it is gone."""
+        if self._process.poll() is None:
+            self._process.kill()
         self._process.wait()
         self.output.close()
 
@@ -183,24 +89,17 @@ def spawn(
     argv: Sequence[str],
     output: Output,
     *,
-    cwd: str | os.PathLike[str] | None = "/",
+    cwd: str | os.PathLike[str] | None,
     environ: Mapping[str, str] | None = None,
 ) -> Child:
-    """Start a program in a session of its own: Ctrl-C and the end of the terminal do not reach it.
+    """Start a program apart from this one: Ctrl-C and the end of the terminal do not reach it.
 
     It has umask 077, no stdin, and no descriptor but its output, which is closed where it cannot be started. Raises
-    DaemonStartFailed then.
+    DaemonStartFailed then. `cwd`: its working directory; None for ours.
     """
     try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output.fd,
-            stderr=output.fd,
-            start_new_session=True,
-            umask=0o077,
-            cwd=cwd,
-            env=child_environment() if environ is None else environ,
+        process = Apart(
+            argv, output.fd, cwd=cwd, environ=child_environment() if environ is None else environ, private=True
         )
     except OSError as error:
         output.close()

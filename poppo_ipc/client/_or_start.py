@@ -27,7 +27,7 @@ async def connect_or_start(
     command: Command,
     start_timeout: float = 30.0,
     log: str | os.PathLike[str] | None = None,
-    cwd: str | os.PathLike[str] = "/",
+    cwd: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
     token: str | Default | None = DEFAULT,
     options: Options | None = None,
@@ -35,17 +35,19 @@ async def connect_or_start(
 ) -> AsyncIterator[Client]:
     """A client of the daemon at `address`, as of `connect`; where nobody listens there, the daemon is started first.
 
-    Only where nobody does: no socket, or one whose owner is dead. Whatever answers, and refuses, is left alone. Of many
-    programs that do this at once one starts the daemon. It is ready when it greets. It has a session of its own, so it
-    outlives this program and its terminal. One that ends later is not started again by this client.
+    Only where nobody does: no socket or pipe, or a socket whose owner is dead. Whatever answers, and refuses, is left
+    alone. Of many programs that do this at once one starts the daemon. It is ready when it greets. It has a session (on
+    Windows a console) of its own, so it outlives this program and its terminal. One that ends later is not started
+    again by this client.
 
     Args:
-        address: as of `connect`; a Unix socket.
+        address: as of `connect`; a Unix socket or a named pipe.
         command: what to start: its arguments (`[sys.executable, "-m", "myapp.daemon"]`), a module to run, or a function
             of one to call, which gets this program's import path. It is told the address by `POPPO_SOCKET`.
         start_timeout: seconds until the daemon has to be ready; one that is not is ended.
-        log: where its stdout and stderr go, also once it runs; by default beside the socket, with `.log` added.
-        cwd: its working directory.
+        log: where its stdout and stderr go, also once it runs; by default beside the socket, with `.log` added, and for
+            a pipe in the user's local directory (`%LOCALAPPDATA%\\poppo_ipc`).
+        cwd: its working directory; by default the root of the file system, on Windows of the system's drive.
         environ: variables that it has besides those of this program.
         token, options, changes: as of `connect`.
 

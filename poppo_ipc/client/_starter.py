@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import signal
 import threading
 import time
@@ -12,29 +10,20 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from poppo_ipc.client._beside import beside
 from poppo_ipc.client._launch import Child, DaemonStartFailed, last_line
-from poppo_ipc.errors import AddressInUse, ConnectFailed, PoppoError, TransportUnsupported
-from poppo_ipc.transport import OWN_AND_ROOT, Address, AddressKind, connect_blocking
-from poppo_ipc.transport._connection import Connection, peer_of
+from poppo_ipc.client._probe import Probe, nothing_listens
+from poppo_ipc.client._start_lock import release_start, take_start
+from poppo_ipc.errors import ConnectFailed, PoppoError, TransportUnsupported
+from poppo_ipc.transport import Address, AddressKind
 from poppo_ipc.transport._lock_holder import lock_holder
 
-__all__ = ["Starter", "nothing_listens", "run_blocking"]
+__all__ = ["Starter", "run_blocking"]
 
 _FIRST_WAIT: Final = 0.005
 _LONGEST_WAIT: Final = 0.05
 #: Seconds that a half-started daemon has to end in order, before it is killed.
 _END_SECONDS: Final = 2.0
-
-
-def nothing_listens(error: BaseException) -> bool:
-    """Whether this says that there is nobody at the address: no socket, or one whose owner is dead."""
-    cause = error.__cause__
-    return (
-        isinstance(error, ConnectFailed)
-        and error.retryable
-        and isinstance(cause, OSError)
-        and cause.errno in (errno.ENOENT, errno.ECONNREFUSED)
-    )
 
 
 class Starter:
@@ -45,7 +34,7 @@ class Starter:
     merely has its socket: it may still find that it cannot use its state.
 
     Args:
-        address: where it will listen; a Unix socket.
+        address: where it will listen; a Unix socket or a named pipe.
         spawn: starts it. Raises DaemonStartFailed or OSError.
         timeout: seconds until it has to be ready.
 
@@ -53,8 +42,8 @@ class Starter:
     """
 
     def __init__(self, address: Address, spawn: Callable[[], Child], timeout: float) -> None:
-        if address.kind is not AddressKind.UNIX:
-            raise TransportUnsupported(f"Only a daemon on a Unix socket can be started, not one at {address}")
+        if address.kind is AddressKind.MEMORY:
+            raise TransportUnsupported(f"Another process cannot listen at {address}: name a socket or a pipe")
         self.ours = False
         """Whether it was this that started the daemon; told when `steps` is over."""
         self.pid: int | None = None
@@ -66,7 +55,7 @@ class Starter:
         self._timeout = timeout
         self._child: Child | None = None
         self._lock: int | None = None
-        self._probe: Connection | None = None
+        self._probe: Probe | None = None
         self._nobody = False
 
     def steps(self) -> Generator[float, None, None]:
@@ -95,7 +84,7 @@ class Starter:
             if self._child is not None:
                 self._child.kill()
             if self._lock is not None:
-                _release(self._lock)
+                release_start(self._lock)
 
     def _is_ready(self) -> bool:
         """Whether a daemon greets. Notes whether nobody listens."""
@@ -105,20 +94,16 @@ class Starter:
         self._nobody = False
         if self._probe is None:
             try:
-                self._probe = connect_blocking(self._address, 0.0, trusted_uids=OWN_AND_ROOT)
+                self._probe = Probe.of(self._address)
             except ConnectFailed as error:
                 self._nobody = nothing_listens(error)
                 if not error.retryable:
                     raise
                 return False
-            self._probe.setblocking(False)
-        try:
-            greeted = bool(self._probe.recv(1))
-            self.pid = peer_of(self._probe).pid
-        except BlockingIOError:
+        greeted = self._probe.greeted()
+        if greeted is None:
             return False
-        except OSError:
-            greeted = False
+        self.pid = self._probe.pid
         if not greeted:
             self._drop_probe()
         return greeted
@@ -135,7 +120,7 @@ class Starter:
                 return False  # it may have put itself into the background
             raise self._failed(child)
         if self._lock is None:
-            self._lock = _take(self._address.name)
+            self._lock = take_start(self._address)
             return self._lock is not None  # it may be there by now
         if not self._is_held():
             with _interrupts_later():
@@ -143,21 +128,19 @@ class Starter:
         return False
 
     def _is_held(self) -> bool:
-        return bool(lock_holder(f"{self._address.name}.lock")[0])
+        return bool(lock_holder(beside(self._address, ".lock"))[0])
 
     def _failed(self, child: Child) -> DaemonStartFailed:
         code, output = child.exit_code, child.output.text()
         assert code is not None
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         why = last_line(output)
-        return DaemonStartFailed(
-            f"The daemon ended {how} before it was ready{f': {why}' if why else ''}", exit_code=code, output=output
-        )
+        message = f"The daemon ended {child.ending} before it was ready{f': {why}' if why else ''}"
+        return DaemonStartFailed(message, exit_code=code, output=output)
 
     def _end_child(self) -> Generator[float, None, None]:
         if self._child is None:
             return
-        self._child.signal(signal.SIGTERM)
+        self._child.ask_to_end()
         deadline = time.monotonic() + _END_SECONDS
         while self._child.exit_code is None and time.monotonic() < deadline:
             yield _LONGEST_WAIT
@@ -171,7 +154,7 @@ class Starter:
             return DaemonStartFailed(f"The daemon was not ready {within}, and was ended{said}", output=output)
         if not self._nobody:
             return ConnectFailed(f"Something listens at {self._address} and did not greet {within}", retryable=False)
-        held, pid = lock_holder(f"{self._address.name}.lock")
+        held, pid = lock_holder(beside(self._address, ".lock"))
         if held:
             who = "Another process" if pid is None else f"Process {pid}"
             return ConnectFailed(f"{who} has the address {self._address} and did not listen there {within}")
@@ -211,23 +194,3 @@ def _interrupts_later() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if caught:
             handler(signal.SIGINT, caught[0])
-
-
-def _take(path: str) -> int | None:
-    """The lock of those who start a daemon at `path`; None where another has it."""
-    from poppo_ipc.transport._directory import open_directory
-    from poppo_ipc.transport._lock import take_lock
-
-    directory = open_directory(os.path.dirname(path))
-    try:
-        return take_lock(directory, f"{os.path.basename(path)}.start", f"{path}.start")
-    except AddressInUse:
-        return None
-    finally:
-        os.close(directory)
-
-
-def _release(lock: int) -> None:
-    from poppo_ipc.transport._lock import release_lock
-
-    release_lock(lock)

@@ -9,10 +9,13 @@ from typing import Any
 
 from attrs import frozen
 
-from poppo_ipc.client._launch import Child, LogFile, child_environment, command_of, spawn
-from poppo_ipc.client._starter import Starter, nothing_listens
-from poppo_ipc.errors import AuthenticationError, ConnectFailed, PoppoError
-from poppo_ipc.transport import Address, connect_blocking
+from poppo_ipc.client._beside import beside, root_directory
+from poppo_ipc.client._launch import Child, child_environment, command_of, spawn
+from poppo_ipc.client._output import LogFile
+from poppo_ipc.client._probe import nothing_listens, somebody_listens
+from poppo_ipc.client._starter import Starter
+from poppo_ipc.errors import AuthenticationError, PoppoError
+from poppo_ipc.transport import Address
 
 __all__ = ["Command", "Start", "must_start"]
 
@@ -26,7 +29,7 @@ class Start:
     command: Command
     timeout: float
     log: str | os.PathLike[str] | None
-    cwd: str | os.PathLike[str]
+    cwd: str | os.PathLike[str] | None
     environ: Mapping[str, str] | None
 
     def starter(self, address: Address) -> Starter:
@@ -34,10 +37,11 @@ class Start:
         argv = command_of(self.command)
         # So it listens where this looks for it, unless it knows better.
         environ = {**child_environment(), "POPPO_SOCKET": str(address), **(self.environ or {})}
-        log = f"{address.name}.log" if self.log is None else self.log
+        log = beside(address, ".log") if self.log is None else self.log
+        cwd = root_directory() if self.cwd is None else self.cwd
 
         def begin() -> Child:
-            return spawn(argv, LogFile(log), cwd=self.cwd, environ=environ)
+            return spawn(argv, LogFile(log), cwd=cwd, environ=environ)
 
         return Starter(address, begin, self.timeout)
 
@@ -46,9 +50,5 @@ def must_start(error: PoppoError, address: Address) -> bool:
     """Whether a client that failed with this found nobody at the address. Whoever answers there is left alone."""
     if isinstance(error, AuthenticationError):
         # There may be no token yet: the daemon makes it when it starts for the first time.
-        try:
-            connect_blocking(address, 0.0).close()
-        except ConnectFailed as failed:
-            return nothing_listens(failed)
-        return False
+        return not somebody_listens(address)
     return nothing_listens(error)

@@ -22,7 +22,7 @@ def sync_connect_or_start(
     command: Command,
     start_timeout: float = 30.0,
     log: str | os.PathLike[str] | None = None,
-    cwd: str | os.PathLike[str] = "/",
+    cwd: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
     token: str | Default | None = DEFAULT,
     options: Options | None = None,

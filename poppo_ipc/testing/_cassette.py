@@ -6,7 +6,6 @@ import contextlib
 import functools
 import inspect
 import os
-import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +20,9 @@ from poppo_ipc.testing._cassette_scrub import SECRETS, TOKEN, scrubbed
 from poppo_ipc.testing._cassette_tape import CassetteError, Message, Tape
 from poppo_ipc.testing._cassette_upstream import Upstream
 from poppo_ipc.testing._environment import Environment
-from poppo_ipc.testing._fake import socket_directory
+from poppo_ipc.testing._place import Place
 from poppo_ipc.testing._thread import TrioThread
-from poppo_ipc.transport import Address, AddressKind
+from poppo_ipc.transport import Address
 
 __all__ = ["MODES", "Cassette", "Upstreamed"]
 
@@ -99,7 +98,7 @@ class Cassette:
         self._scrub = scrub
         self._all = assert_all_played
         self._life = contextlib.ExitStack()
-        self._directory = ""
+        self._place: Place | None = None
         self._token: str | None = None
         self._tape = Tape()
         self._recorder: Recorder | None = None
@@ -114,14 +113,14 @@ class Cassette:
         Raises CassetteError where there is nothing to play, RuntimeError where it was started before, and what the
         daemon raises that is recorded.
         """
-        if self._directory:
+        if self._place is not None:
             raise RuntimeError("this cassette has been started already; make a new one")
         there = self.path.exists()
         if not there and self.mode == "none":
             raise CassetteError(f"there is no cassette {self.path}; record it with --poppo-record=once")
         with contextlib.ExitStack() as life:
-            self._directory = socket_directory()
-            life.callback(shutil.rmtree, self._directory, ignore_errors=True)
+            self._place = Place.new()
+            life.callback(self._place.remove)
             server = self._recording(life) if not there or self.mode == "all" else self._playing(life)
             thread = TrioThread(functools.partial(server.serve, self.address), "poppo-cassette")
             life.callback(thread.stop)
@@ -205,15 +204,19 @@ class Cassette:
 
     @property
     def socket(self) -> str:
-        """The path of its socket."""
-        if not self._directory:
-            raise RuntimeError("this cassette has not been started: use it as `with Cassette(path):`")
-        return f"{self._directory}/sock"
+        """Where it listens, as `POPPO_SOCKET` has it: the path of its socket, or `npipe:NAME`."""
+        return self._started.socket
 
     @property
     def address(self) -> Address:
         """The same as an address."""
-        return Address(AddressKind.UNIX, self.socket)
+        return self._started.address
+
+    @property
+    def _started(self) -> Place:
+        if self._place is None:
+            raise RuntimeError("this cassette has not been started: use it as `with Cassette(path):`")
+        return self._place
 
     @property
     def token(self) -> str | None:

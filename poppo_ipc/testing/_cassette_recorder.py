@@ -86,10 +86,11 @@ class Recorder:
         except anyio.EndOfStream:
             if side == "client":
                 track.client_ended = True
-                with contextlib.suppress(*GONE):
-                    await target.send_eof()  # the daemon may still have to say something
-                return
-            if not track.client_ended:
+                if target.half_closes:
+                    with contextlib.suppress(*GONE):
+                        await target.send_eof()  # the daemon may still have to say something
+                    return
+            elif not track.client_ended:
                 track.entries.append(Entry("server", None))
         except GONE:
             pass

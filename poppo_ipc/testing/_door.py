@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from typing import Protocol
 
 from poppo_ipc.transport import Address, AddressKind, Listener
@@ -24,31 +25,50 @@ class Door(Protocol):
 
 def door_of(listener: Listener) -> Door:
     """The door before a listener that `listen` gave."""
-    if listener.address.kind is AddressKind.UNIX:
+    if sys.platform == "win32":
+        if isinstance(listener, PipeListener):
+            return _PipeDoor(listener)
+    elif listener.address.kind is AddressKind.UNIX:
         return _UnixDoor(listener.address.name)
     assert isinstance(listener, MemoryListener)
     return _MemoryDoor(listener.address, listener)
 
 
-class _UnixDoor:
-    """Another socket, on which nobody listens, takes the place of the listener's."""
+if sys.platform == "win32":
+    from poppo_ipc.transport._pipe_trio import PipeListener
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._aside = f"{path}.aside"
-        self._dead: socket.socket | None = None
+    class _PipeDoor:
+        """The pipe has no instance that waits for a client."""
 
-    def shut(self) -> None:
-        if self._dead is None:
-            os.rename(self._path, self._aside)
-            self._dead = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._dead.bind(self._path)
+        def __init__(self, listener: PipeListener) -> None:
+            self._listener = listener
 
-    def open(self) -> None:
-        if self._dead is not None:
-            self._dead.close()
-            self._dead = None
-            os.rename(self._aside, self._path)
+        def shut(self) -> None:
+            self._listener.pause()
+
+        def open(self) -> None:
+            self._listener.resume()
+else:
+
+    class _UnixDoor:
+        """Another socket, on which nobody listens, takes the place of the listener's."""
+
+        def __init__(self, path: str) -> None:
+            self._path = path
+            self._aside = f"{path}.aside"
+            self._dead: socket.socket | None = None
+
+        def shut(self) -> None:
+            if self._dead is None:
+                os.rename(self._path, self._aside)
+                self._dead = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                self._dead.bind(self._path)
+
+        def open(self) -> None:
+            if self._dead is not None:
+                self._dead.close()
+                self._dead = None
+                os.rename(self._aside, self._path)
 
 
 class _MemoryDoor:

@@ -1,29 +1,26 @@
-"""A fake daemon on a real socket, in a thread of its own: for every program that can connect."""
+"""A fake daemon on a real socket or named pipe, in a thread of its own: for every program that can connect."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from poppo_ipc.client import DEFAULT, SyncClient
 from poppo_ipc.client._options import Default
 from poppo_ipc.commands import Router
-from poppo_ipc.errors import AddressError
 from poppo_ipc.limits import Limits
 from poppo_ipc.protocol import ALL_CAPABILITIES
 from poppo_ipc.testing._core import DaemonCore
 from poppo_ipc.testing._environment import Environment
 from poppo_ipc.testing._expecting import Expecting
+from poppo_ipc.testing._place import Place
 from poppo_ipc.testing._thread import TrioThread
-from poppo_ipc.transport import Address, AddressKind, check_path_length
+from poppo_ipc.transport import Address
 
-__all__ = ["FakeDaemon", "socket_directory"]
+__all__ = ["FakeDaemon"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,11 +31,11 @@ _PARAMETERS = ("fake_daemon", "daemon")
 class FakeDaemon(Expecting):
     """Answers commands as a test says, at a real socket that `POPPO_SOCKET` and `POPPO_TOKEN` lead to.
 
-    A context manager (`with FakeDaemon() as daemon:`), a decorator (`@FakeDaemon()`, for plain and async functions; a
-    parameter named `fake_daemon` or `daemon` gets a new one at each call), and the fixture `fake_daemon`. It runs in a
-    thread of its own, so programs with any event loop or none can call it, and other processes. At the end of the block
-    it raises Unmet where an expectation stayed unused or a call came that no one expected; an exception of the block
-    comes out as it is, with an account of the calls as a note.
+    On Windows that is a named pipe. A context manager (`with FakeDaemon() as daemon:`), a decorator (`@FakeDaemon()`,
+    for plain and async functions; a parameter named `fake_daemon` or `daemon` gets a new one at each call), and the
+    fixture `fake_daemon`. It runs in a thread of its own, so programs with any event loop or none can call it, and
+    other processes. At the end of the block it raises Unmet where an expectation stayed unused or a call came that no
+    one expected; an exception of the block comes out as it is, with an account of the calls as a note.
 
     Args:
         router: what the daemon is declared to answer and tell: a router, or several, of which later ones take
@@ -71,16 +68,16 @@ class FakeDaemon(Expecting):
         core = DaemonCore(**self._options)
         super().__init__(core, self._in_thread)
         self._thread: TrioThread | None = None
-        self._directory: str | None = None
+        self._place: Place | None = None
         self._environment = Environment({})
 
     # -- life -------------------------------------------------------------------------------------------------------
 
     def start(self) -> Self:
         """Listen, and set the environment. Raises RuntimeError where it has been started before."""
-        if self._directory is not None:
+        if self._place is not None:
             raise RuntimeError("this fake daemon has been started already; make a new one")
-        self._directory = socket_directory()
+        self._place = Place.new()
         thread = self._thread = TrioThread(functools.partial(self._core.serve, self.address), "poppo-fake-daemon")
         try:
             thread.start()
@@ -98,8 +95,8 @@ class FakeDaemon(Expecting):
             if self._thread is not None:
                 self._thread.stop()
         finally:
-            if self._directory is not None:
-                shutil.rmtree(self._directory, ignore_errors=True)
+            if self._place is not None:
+                self._place.remove()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -147,15 +144,19 @@ class FakeDaemon(Expecting):
 
     @property
     def socket(self) -> str:
-        """The path of its socket."""
-        if self._directory is None:
-            raise RuntimeError("this fake daemon has not been started: use it as `with FakeDaemon() as daemon:`")
-        return f"{self._directory}/sock"
+        """Where it listens, as `POPPO_SOCKET` has it: the path of its socket, or `npipe:NAME`."""
+        return self._started.socket
 
     @property
     def address(self) -> Address:
         """The same as an address."""
-        return Address(AddressKind.UNIX, self.socket)
+        return self._started.address
+
+    @property
+    def _started(self) -> Place:
+        if self._place is None:
+            raise RuntimeError("this fake daemon has not been started: use it as `with FakeDaemon() as daemon:`")
+        return self._place
 
     @property
     def token(self) -> str | None:
@@ -194,14 +195,3 @@ class FakeDaemon(Expecting):
         if self._thread is None:
             raise RuntimeError("this fake daemon has not been started: use it as `with FakeDaemon() as daemon:`")
         return self._thread.call(function)
-
-
-def socket_directory() -> str:
-    """A new private directory whose path is short enough for a socket."""
-    directory = tempfile.mkdtemp(prefix="poppo-")
-    try:
-        check_path_length(f"{directory}/sock.aside")
-    except AddressError:
-        Path(directory).rmdir()
-        directory = tempfile.mkdtemp(prefix="poppo-", dir="/tmp")
-    return directory

@@ -7,8 +7,12 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
+
+from poppo_ipc.client import SyncClient
+from poppo_ipc.errors import PoppoError
 
 __all__ = ["ServeProcess"]
 
@@ -24,11 +28,13 @@ class ServeProcess:
     Args:
         flags: those of `serve`.
         token: the token, which goes by the environment, since arguments can be seen by others.
+        client: makes a client of it.
     """
 
-    def __init__(self, flags: Sequence[str], token: str) -> None:
+    def __init__(self, flags: Sequence[str], token: str, client: Callable[[], SyncClient]) -> None:
         self._command = [sys.executable, "-m", "poppo_ipc", "serve", *flags]
         self._token = token
+        self._client = client
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._ready = threading.Event()
@@ -57,15 +63,23 @@ class ServeProcess:
     def stop(self) -> None:
         """End it in order, or by force where it takes too long. Idempotent."""
         if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
+            self._ask_to_end(self._process)
             try:
                 self._process.wait(_PATIENCE)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._reap()
 
+    def _ask_to_end(self, process: subprocess.Popen[str]) -> None:
+        if sys.platform == "win32":
+            # There is no signal for it: a console is not sure to be there, and `terminate` is a kill.
+            with suppress(PoppoError), self._client() as client:
+                client.call("daemon.stop")
+        else:
+            process.terminate()
+
     def kill(self) -> None:
-        """End it with SIGKILL."""
+        """End it at once: by SIGKILL, or TerminateProcess."""
         if self._process is not None:
             self._process.kill()
         self._reap()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from poppo_ipc.client import SyncClient
 from poppo_ipc.server import generate_token
 from poppo_ipc.testing._environment import Environment
-from poppo_ipc.testing._fake import socket_directory
+from poppo_ipc.testing._place import Place
 from poppo_ipc.testing._process import ServeProcess
 from poppo_ipc.testing._thread import TrioThread
-from poppo_ipc.transport import Address, AddressKind
+from poppo_ipc.transport import Address
 
 if TYPE_CHECKING:
     from poppo_ipc.daemon import Daemon
@@ -68,7 +67,7 @@ class RealDaemon:
         self._without = tuple(without)
         self._set_environment = set_environment
         self._settings = {"workers": 1, "stop_grace": 0.0, "kill_grace": 0.5, **settings}
-        self._home: Path | None = None
+        self._place: Place | None = None
         self._runner: _Runner | None = None
         self._daemon: Daemon | None = None
         self._environment = Environment({})
@@ -82,8 +81,8 @@ class RealDaemon:
         """
         if self._runner is not None:
             raise RuntimeError("this daemon runs already")
-        if self._home is None:
-            self._home = Path(socket_directory())
+        if self._place is None:
+            self._place = Place.new()
             if self._set_environment:
                 self._environment = Environment(self.environment)
                 self._environment.apply()
@@ -103,7 +102,10 @@ class RealDaemon:
         self.start()
 
     def kill(self) -> None:
-        """End it with SIGKILL, where it is a process. Raises RuntimeError where it is not, or does not run."""
+        """End it at once (by SIGKILL, or TerminateProcess), where it is a process.
+
+        Raises RuntimeError where it is not, or does not run.
+        """
         if not isinstance(self._runner, ServeProcess):
             raise RuntimeError("only RealDaemon(process=True) can be killed, while it runs")
         self._runner.kill()
@@ -115,9 +117,9 @@ class RealDaemon:
         try:
             self.stop()
         finally:
-            if self._home is not None:
-                shutil.rmtree(self._home, ignore_errors=True)
-                self._home = None
+            place, self._place = self._place, None
+            if place is not None:
+                place.remove()
 
     def __enter__(self) -> Self:
         try:
@@ -135,10 +137,8 @@ class RealDaemon:
 
     @property
     def home(self) -> Path:
-        """The directory that holds its socket and its state."""
-        if self._home is None:
-            raise RuntimeError("this daemon has not been started: use it as `with RealDaemon() as daemon:`")
-        return self._home
+        """The directory that holds its socket (no pipe is in any) and its state."""
+        return self._started.directory
 
     @property
     def state_dir(self) -> Path:
@@ -147,13 +147,19 @@ class RealDaemon:
 
     @property
     def socket(self) -> str:
-        """The path of its socket."""
-        return str(self.home / "sock")
+        """Where it listens, as `POPPO_SOCKET` has it: the path of its socket, or `npipe:NAME`."""
+        return self._started.socket
 
     @property
     def address(self) -> Address:
         """The same as an address."""
-        return Address(AddressKind.UNIX, self.socket)
+        return self._started.address
+
+    @property
+    def _started(self) -> Place:
+        if self._place is None:
+            raise RuntimeError("this daemon has not been started: use it as `with RealDaemon() as daemon:`")
+        return self._place
 
     @property
     def environment(self) -> dict[str, str | None]:
@@ -177,7 +183,7 @@ class RealDaemon:
         flags = ["--socket", self.socket, "--state-dir", str(self.state_dir)]
         for name, value in self._settings.items():
             flags += [f"--{name.replace('_', '-')}", str(value)]
-        return ServeProcess(flags, self.token)
+        return ServeProcess(flags, self.token, self.client)
 
     def _in_thread(self) -> _Runner:
         from poppo_ipc.daemon import Daemon, DaemonConfig

@@ -74,6 +74,12 @@ class TrioThread:
             raise RuntimeError("the daemon has ended: use it inside its `with` block") from None
         return outcome.result(_PATIENCE)
 
+    def run(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Await an async function in the thread and give its result, or raise what it raises. Blocks meanwhile."""
+        if self._token is None:
+            raise RuntimeError("the thread does not run")
+        return trio.from_thread.run(function, trio_token=self._token)
+
     def _run(self) -> None:
         try:
             trio.run(self._run_main)

@@ -21,7 +21,9 @@ if sys.platform == "win32":
             from . import _pipe_trio
 
             return await _pipe_trio.connect_pipe(address, trusted_uids)
-        raise TransportUnsupported("x")
+        from . import _pipe_asyncio
+
+        return await _pipe_asyncio.connect_pipe(address, trusted_uids)
 
     async def listen_pipe(address: Address, backlog: int) -> Listener:
         """`listen` for named pipes. There is no queue of a chosen length: who finds no room tries again."""

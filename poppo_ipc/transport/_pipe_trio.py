@@ -27,7 +27,6 @@ from ._peer import PeerCredentials
 from ._pipe_claim import PipeClaim
 from ._pipe_end import PipeEnd
 from ._pipe_open import (
-    busy_waits,
     client_credentials,
     has_gone,
     make_instance,
@@ -35,6 +34,7 @@ from ._pipe_open import (
     shortage,
     trusted_server,
 )
+from ._pipe_rules import busy_waits
 from ._polled import PolledStream
 from ._win32 import Overlapped, cancel, connect_instance, set_event
 
@@ -200,6 +200,7 @@ class PipeListener(Listener):
         self._claim = claim
         self._instance = _Instance(address, first=True)
         self._accepting = ResourceGuard("accepting from")
+        self._paused: trio.Event | None = None
         self._closed = False
 
     @property
@@ -210,11 +211,7 @@ class PipeListener(Listener):
         with self._accepting:
             await trio.lowlevel.checkpoint()
             self._check_open()
-            try:
-                await self._instance.client()
-            except OSError as exc:
-                if not has_gone(exc):
-                    raise shortage(exc) from exc
+            await self._come()
             self._check_open()
             # No await from here on: a cancellation would lose the client. If there can be no next instance, this
             # raises why, and the client goes on waiting.
@@ -224,6 +221,39 @@ class PipeListener(Listener):
             except OSError as exc:
                 taken.close()
                 raise ConnectionAbortedError(errno.ECONNABORTED, "the client has gone") from exc
+
+    async def _come(self) -> None:
+        """Wait until the instance has a client."""
+        while True:
+            instance = self._instance
+            try:
+                await instance.client()
+            except ClosedResourceError:
+                if self._closed:
+                    raise
+            except OSError as exc:
+                if not has_gone(exc):
+                    raise shortage(exc) from exc
+            if self._paused is not None:
+                await self._paused.wait()
+            elif instance is self._instance:
+                return
+
+    def pause(self) -> None:
+        """Take no client until `resume`, for tests of clients: who connects meanwhile finds no pipe.
+
+        Or one whose instances are all taken, where clients are connected still: an instance lives as long as they do.
+        """
+        if self._paused is None and not self._closed:
+            self._paused = trio.Event()
+            self._instance.waits.close()
+
+    def resume(self) -> None:
+        """Take clients again."""
+        if self._paused is not None and not self._closed:
+            self._instance = _Instance(self._address, first=False)
+            self._paused.set()
+            self._paused = None
 
     def still_bound(self) -> bool:
         return not self._closed

@@ -6,10 +6,14 @@ import json
 import socket
 import struct
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from sockets import Sock, listening
+
+from .processes import at
 
 __all__ = ["Original"]
 
@@ -22,9 +26,7 @@ class Original:
         self._answers = answers
         self._greets = greets
         self._token = token
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(path))
-        self._listener.listen()
+        self._listener = listening(at(path))
         self._thread = threading.Thread(target=self._serve)
 
     def __enter__(self) -> Self:
@@ -35,8 +37,8 @@ class Original:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
         self._thread.join()
+        self._listener.close()
 
     def _serve(self) -> None:
         while True:
@@ -44,10 +46,10 @@ class Original:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            with client, suppress(ConnectionError):  # who connects only to see whether somebody is there
+            with closing(client), suppress(ConnectionError):  # who connects only to see whether somebody is there
                 self._talk(client)
 
-    def _talk(self, client: socket.socket) -> None:
+    def _talk(self, client: Sock) -> None:
         if self._greets:
             _send(client, {"type": "welcome", "authRequired": self._token is not None})
         while (message := _receive(client)) is not None:
@@ -65,27 +67,26 @@ class Original:
                     _refuse(client, message["id"], f"Unknown command: {message['command']}", "COMMAND_ERROR")
 
 
-def _refuse(client: socket.socket, message_id: str, text: str, code: str) -> None:
+def _refuse(client: Sock, message_id: str, text: str, code: str) -> None:
     _send(client, {"type": "error", "id": message_id, "error": {"message": text, "code": code}})
 
 
-def _send(client: socket.socket, message: dict[str, Any]) -> None:
+def _send(client: Sock, message: dict[str, Any]) -> None:
     body = json.dumps({"version": "1.0.0", "timestamp": 0, **message}).encode()
     client.sendall(b"POPPO" + struct.pack(">I", len(body)) + body)
 
 
-def _receive(client: socket.socket) -> dict[str, Any] | None:
-    with client.makefile("rb", buffering=0) as file:
-        head = _exactly(file, 9)
-        body = None if head is None else _exactly(file, struct.unpack(">I", head[5:])[0])
+def _receive(client: Sock) -> dict[str, Any] | None:
+    head = _exactly(client, 9)
+    body = None if head is None else _exactly(client, struct.unpack(">I", head[5:])[0])
     found: dict[str, Any] | None = None if body is None else json.loads(body)
     return found
 
 
-def _exactly(file: Any, count: int) -> bytes | None:
+def _exactly(client: Sock, count: int) -> bytes | None:
     data = b""
     while len(data) < count:
-        piece = file.read(count - len(data))
+        piece = client.recv(count - len(data))
         if not piece:
             return None
         data += piece

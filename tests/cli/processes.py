@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -13,10 +12,16 @@ from types import TracebackType
 from typing import Self
 
 from poppo_ipc import Address, SyncClient
+from poppo_ipc.cli._gone import wait_until_gone
 
 #: Seconds that nothing here takes, even on a machine that has much else to do.
-PATIENCE = 30.0
+PATIENCE = 60.0 if sys.platform == "win32" else 30.0
 READY = "ready on "
+
+
+def at(socket: Path) -> str:
+    """The address of the socket of a test: its path, or on Windows the pipe that is named after it."""
+    return f"npipe:{socket.parent.name}-{socket.name}" if sys.platform == "win32" else str(socket)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -36,6 +41,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            encoding="utf-8",
             env=environment(env),
         )
 
@@ -81,10 +87,10 @@ class Serve(Program):
     """`poppo-ipc serve` at `socket`, with its state beside it."""
 
     def __init__(self, socket: Path, *options: str | Path, env: Mapping[str, str] | None = None) -> None:
-        self.socket = socket
+        self.socket = at(socket)
         self.state = socket.parent / "state"
-        command = [sys.executable, "-m", "poppo_ipc", "serve", "--socket", socket, "--state-dir", self.state, *options]
-        super().__init__(*command, env=env)
+        command = [sys.executable, "-m", "poppo_ipc", "serve", "--socket", self.socket, "--state-dir", self.state]
+        super().__init__(*command, *options, env=env)
 
     def until_ready(self) -> Self:
         assert self.wait_for(READY) == str(Address.parse(self.socket))
@@ -97,7 +103,11 @@ class Serve(Program):
 
     def stop(self) -> None:
         """End it in order."""
-        self.send(signal.SIGTERM)
+        if sys.platform == "win32":
+            with self.client() as client:
+                client.call("daemon.stop")
+        else:
+            self.send(signal.SIGTERM)
         assert self.wait() == 0, self.output
 
 
@@ -109,5 +119,10 @@ def run(*command: str | Path, env: Mapping[str, str] | None = None) -> tuple[int
 
 def end_of(path: str) -> None:
     """Wait until no process has the claim on the socket `path` any more, however it ended."""
-    with open(f"{path}.lock") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    if sys.platform == "win32":
+        assert wait_until_gone(Address.parse(at(Path(path))), PATIENCE)
+    else:
+        import fcntl
+
+        with open(f"{path}.lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)

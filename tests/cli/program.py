@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pexpect
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .processes import PATIENCE, environment
 
-__all__ = ["PROGRAM", "Ran", "Shell", "on_terminal"]
+if TYPE_CHECKING:
+    import pexpect
+
+__all__ = ["PROGRAM", "Ran", "Shell", "on_terminal", "to_the_end"]
 
 PROGRAM = (sys.executable, "-m", "poppo_ipc")
 
@@ -51,6 +52,7 @@ class Shell:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            encoding="utf-8",
             env=environment({**self.env, **(env or {})}),
             timeout=PATIENCE,
         )
@@ -64,14 +66,23 @@ class Shell:
     def shown(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> str:
         """All that it shows in a terminal."""
         child = self.terminal(*arguments, env=env)
-        child.expect(pexpect.EOF)
-        child.close()
+        to_the_end(child)
         assert child.before is not None
         return child.before.replace("\r\n", "\n")
 
 
+def to_the_end(child: pexpect.spawn[str]) -> None:
+    """Read all that it says, up to its end."""
+    import pexpect
+
+    child.expect(pexpect.EOF)
+    child.close()
+
+
 def on_terminal(command: list[str], env: Mapping[str, str]) -> pexpect.spawn[str]:
-    """Start a program in a terminal of its own."""
+    """Start a program in a terminal of its own: there are none on Windows that a program could hold."""
+    import pexpect
+
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
     settings = {**environment({**env}), "TERM": env.get("TERM", "xterm-256color")}
     return pexpect.spawn(

@@ -20,7 +20,7 @@ from poppo_ipc.cli._plain import Style
 from poppo_ipc.cli._spread import Spread
 
 from .original import Original
-from .processes import PATIENCE, Program
+from .processes import PATIENCE, Program, at
 from .program import PROGRAM, Shell
 
 TIMES = st.lists(st.floats(1e-7, 100.0), min_size=1, max_size=200)
@@ -71,7 +71,7 @@ def test_what_cannot_be_measured_is_told(
 
 def test_an_original_server_is_measured_too(place: Path) -> None:
     with Original(place / "sock", {"daemon.status": {"status": "running"}}) as server:
-        shell = Shell({"POPPO_SOCKET": str(place / "sock"), "POPPO_STATE_DIR": str(place)})
+        shell = Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place)})
         found = shell.run("bench", "--seconds", "0.1", "--in-flight", "3").json
     assert found["answers"] > 0
     assert {command for command, _ in server.asked} == {"daemon.status"}
@@ -81,7 +81,7 @@ def test_an_original_server_is_measured_too(place: Path) -> None:
 def test_ctrl_c_shows_what_was_measured(place: Path, in_flight: str) -> None:
     answered = Answered()
     with Original(place / "sock", answered):
-        env = {"POPPO_SOCKET": str(place / "sock"), "POPPO_STATE_DIR": str(place)}
+        env = {"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place)}
         # Far from its end, and far over the half second at its beginning that is not counted.
         with Program(*PROGRAM, "bench", "--seconds", "600", "--in-flight", in_flight, env=env) as bench:
             answered.for_seconds(1.0)

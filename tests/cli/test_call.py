@@ -12,7 +12,7 @@ import pytest
 from poppo_ipc import SyncClient
 
 from .original import Original
-from .processes import PATIENCE, environment
+from .processes import PATIENCE, at, environment
 from .program import PROGRAM, Shell
 
 
@@ -138,7 +138,7 @@ def test_an_answer_that_does_not_come_in_time_is_5(talking: Shell) -> None:
 
 def test_a_daemon_that_does_not_greet_in_time_is_5(place: Path) -> None:
     with Original(place / "sock", {}, greets=False):
-        ran = Shell({}).run("--socket", place / "sock", "--timeout", "0.2", "status")
+        ran = Shell({}).run("--socket", at(place / "sock"), "--timeout", "0.2", "status")
     assert ran.code == 5
     assert ran.err.startswith("poppo-ipc: The daemon did not greet within 0.2 s.")
 
@@ -170,7 +170,7 @@ class TestOriginal:
 
     def test_arguments_are_taken_as_they_are_given(self, place: Path) -> None:
         with Original(place / "sock", {"build": {"done": True}}) as server:
-            shell = Shell({"POPPO_SOCKET": str(place / "sock")})
+            shell = Shell({"POPPO_SOCKET": at(place / "sock")})
             given = ["--retries", "3", "--name", "a b", "--deep.er", "[1]", "--force", "--id=007"]
             assert shell.run("call", "build", *given).json == {"done": True}
         args = {"retries": 3, "name": "a b", "deep": {"er": [1]}, "force": True, "id": "007"}
@@ -178,13 +178,13 @@ class TestOriginal:
 
     def test_an_unknown_command_fails_as_the_server_says(self, place: Path) -> None:
         with Original(place / "sock", {}):
-            ran = Shell({"POPPO_SOCKET": str(place / "sock")}).run("call", "nope")
+            ran = Shell({"POPPO_SOCKET": at(place / "sock")}).run("call", "nope")
         assert ran.code == 1
         assert ran.err.startswith("poppo-ipc: Unknown command: nope.")
 
     def test_help_and_the_list_say_that_it_does_not_tell(self, place: Path) -> None:
         with Original(place / "sock", {}):
-            shell = Shell({"POPPO_SOCKET": str(place / "sock")})
+            shell = Shell({"POPPO_SOCKET": at(place / "sock")})
             assert "does not describe its commands" in shell.run("call", "nope", "--help").out
             ran = shell.run("commands")
         assert ran.code == 1
@@ -194,7 +194,7 @@ class TestOriginal:
         answers = {"daemon.status": {}, "logs.tail": {"lines": [{"message": "a"}, {"message": "b"}]}}
         answers |= {"status": {"daemon": {"status": "running"}}}
         with Original(place / "sock", answers, token="secret") as server:
-            shell = Shell({"POPPO_SOCKET": str(place / "sock"), "POPPO_TOKEN": "secret"})
+            shell = Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_TOKEN": "secret"})
             assert shell.run("status").json == answers["status"]
             assert shell.run("logs", "-n", "2").lines == [{"message": "a"}, {"message": "b"}]
             assert shell.run("logs", "-f").code == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .original import Original
-from .processes import PATIENCE, environment
+from .processes import PATIENCE, at, environment
 from .program import Shell
 
 INSTALLED = Path(sys.executable).with_name("poppo-ipc")
@@ -110,6 +110,6 @@ def test_in_bash_itself(served: Shell) -> None:
 
 def test_a_daemon_that_hangs_gives_none(place: Path) -> None:
     with Original(place / "sock", {}, greets=False):
-        shell = Shell({"POPPO_SOCKET": str(place / "sock")})
+        shell = Shell({"POPPO_SOCKET": at(place / "sock")})
         assert completions(shell, "call", "task.", env={"POPPO_COMPLETION_SECONDS": "0.1"}) == []
         assert completions(shell, "projects", "status", "", env={"POPPO_COMPLETION_SECONDS": "nonsense"}) == []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from psutil import pid_exists
 
 from .processes import Program, end_of
 
@@ -24,52 +24,52 @@ def shown(step: dict[str, Any]) -> dict[str, Any]:
     return {each["what"]: each["value"] for each in step["shown"]}
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+#: What becomes of a worker that is killed.
+KILLED = "exited with code" if sys.platform == "win32" else "by SIGKILL"
+
+
+def in_place(place: Path) -> dict[str, str]:
+    """The variables by which temporary files are made there."""
+    return {"TMPDIR": str(place), "TMP": str(place), "TEMP": str(place)}
 
 
 def test_for_programs_each_step_is_an_object_and_nothing_is_left(place: Path) -> None:
-    with Program(*DEMO, "--json", env={"TMPDIR": str(place)}) as demo:
+    with Program(*DEMO, "--json", env=in_place(place)) as demo:
         code = demo.wait()
     steps = [json.loads(line) for line in demo.lines]
     assert code == 0, demo.output
     assert [(step["step"], step["ok"]) for step in steps] == [(name, True) for name in STEPS]
-    assert sum(step["seconds"] for step in steps) < 15
     pids = [shown(steps[0])["daemon"]["pid"], shown(steps[STEPS.index("crash")])["a new daemon"]]
-    assert not any(map(is_alive, pids))
+    assert not any(map(pid_exists, pids))
     assert list(place.iterdir()) == []
 
 
 def test_plain_for_people_it_is_text_alone(place: Path) -> None:
-    with Program(*DEMO, "--plain", env={"TMPDIR": str(place), "FORCE_COLOR": "1"}) as demo:
+    with Program(*DEMO, "--plain", env={**in_place(place), "FORCE_COLOR": "1"}) as demo:
         assert demo.wait() == 0, demo.output
     assert demo.output.isascii()
     assert "\x1b" not in demo.output
     assert sum(line.strip().startswith("ok in ") for line in demo.lines) == len(STEPS)
     assert demo.lines[-1].startswith("All steps showed what they should")
-    for said in ("progress", "wait.cancelled", "tries again in", "by SIGKILL", "no gap, none twice", "exit code 0"):
+    for said in ("progress", "wait.cancelled", "tries again in", KILLED, "no gap, none twice", "exit code 0"):
         assert said in demo.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_leaves_nothing(place: Path, number: signal.Signals) -> None:
-    with Program(*DEMO, "--json", env={"TMPDIR": str(place)}) as demo:
+    with Program(*DEMO, "--json", env=in_place(place)) as demo:
         demo.wait_for("{")
         daemon = shown(json.loads(demo.lines[0]))["daemon"]
-        assert is_alive(daemon["pid"])
+        assert pid_exists(daemon["pid"])
         demo.send(number)
         assert demo.wait() == 128 + number
     assert demo.lines[-1] == f"poppo-ipc: ended by {number.name}"
-    assert not is_alive(daemon["pid"])
+    assert not pid_exists(daemon["pid"])
     assert list(place.iterdir()) == []
 
 
 def test_killed_it_still_leaves_no_process(place: Path) -> None:
-    with Program(*DEMO, "--json", env={"TMPDIR": str(place)}) as demo:
+    with Program(*DEMO, "--json", env=in_place(place)) as demo:
         demo.wait_for("{")
         address = shown(json.loads(demo.lines[0]))["listens on"]
         demo.send(signal.SIGKILL)

@@ -15,7 +15,7 @@ from poppo_ipc import generate_token
 from poppo_ipc.transport._lock_holder import lock_holder
 
 from .original import Original
-from .processes import Serve
+from .processes import Serve, at
 from .program import Shell
 
 
@@ -46,7 +46,7 @@ def test_it_is_readable_on_a_terminal(served: Shell) -> None:
 
 
 def test_no_socket_and_nothing_is_made(place: Path) -> None:
-    checks = diagnosis(Shell({"POPPO_SOCKET": str(place / "sock")}), env={"POPPO_STATE_DIR": str(place)})
+    checks = diagnosis(Shell({"POPPO_SOCKET": at(place / "sock")}), env={"POPPO_STATE_DIR": str(place)})
     assert checks["directory"]["ok"] is True
     assert checks["socket"]["ok"] is False
     assert "poppo-ipc start" in checks["socket"]["todo"]
@@ -65,14 +65,14 @@ def test_a_socket_that_was_left_behind(place: Path) -> None:
         daemon.until_ready()
         daemon.send(signal.SIGKILL)
         daemon.wait()
-    checks = diagnosis(Shell({"POPPO_SOCKET": str(place / "sock"), "POPPO_STATE_DIR": str(place / "state")}))
+    checks = diagnosis(Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place / "state")}))
     assert (checks["socket"]["ok"], checks["lock"]["ok"], checks["connection"]["ok"]) == (True, None, False)
     assert "left behind" in checks["connection"]["what"]
 
 
 def test_what_is_no_socket(place: Path) -> None:
     (place / "sock").write_text("")
-    assert diagnosis(Shell({}), "--socket", place / "sock")["socket"]["ok"] is False
+    assert diagnosis(Shell({}), "--socket", at(place / "sock"))["socket"]["ok"] is False
 
 
 def test_rights_that_are_too_wide(place: Path) -> None:
@@ -80,7 +80,7 @@ def test_rights_that_are_too_wide(place: Path) -> None:
         listener.bind(str(place / "sock"))
         (place / "sock").chmod(0o666)
         place.chmod(0o777)
-        checks = diagnosis(Shell({}), "--socket", place / "sock", "--timeout", "0.2")
+        checks = diagnosis(Shell({}), "--socket", at(place / "sock"), "--timeout", "0.2")
     assert checks["socket"]["todo"] == f"Run: chmod 600 {place / 'sock'}"
     assert checks["directory"]["todo"] == f"Run: chmod go-w {place}"
 
@@ -103,7 +103,7 @@ def test_a_wrong_token_and_a_token_file_that_cannot_be_used(served: Shell, place
 
 def test_a_daemon_that_hangs(place: Path) -> None:
     with Original(place / "sock", {}, greets=False):
-        checks = diagnosis(Shell({}), "--socket", place / "sock", "--timeout", "0.2")
+        checks = diagnosis(Shell({}), "--socket", at(place / "sock"), "--timeout", "0.2")
     assert checks["connection"]["ok"] is False
     assert "did not greet" in checks["connection"]["what"]
 
@@ -112,7 +112,7 @@ def test_a_daemon_that_hangs(place: Path) -> None:
 def test_a_clock_that_is_wrong(place: Path, timestamp: str, well: bool | None) -> None:
     answers = {"daemon.status": {}, "daemon.metrics": {"timestamp": timestamp}}
     with Original(place / "sock", answers):
-        checks = diagnosis(Shell({}), "--socket", place / "sock")
+        checks = diagnosis(Shell({}), "--socket", at(place / "sock"))
     assert checks["clock"]["ok"] is well
     assert checks["version"]["what"] == "an original server, without extensions"
 
@@ -120,7 +120,7 @@ def test_a_clock_that_is_wrong(place: Path, timestamp: str, well: bool | None) -
 def test_a_daemon_that_is_not_well(place: Path) -> None:
     answers = {"daemon.status": {}, "health.check": {"status": "degraded", "checks": {"queue": True, "api": False}}}
     with Original(place / "sock", answers):
-        checks = diagnosis(Shell({}), "--socket", place / "sock")
+        checks = diagnosis(Shell({}), "--socket", at(place / "sock"))
     assert checks["health"]["what"] == "degraded: api"
 
 

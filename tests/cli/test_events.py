@@ -23,12 +23,12 @@ from poppo_ipc.cli._plain import Style
 from poppo_ipc.client import Event, Gap, GapReason
 
 from .original import Original
-from .processes import PATIENCE, Program, Serve, environment
+from .processes import PATIENCE, Program, Serve, at, environment
 from .program import PROGRAM, Shell
 
 
 def env_of(daemon: Serve) -> dict[str, str]:
-    return {"POPPO_SOCKET": str(daemon.socket), "POPPO_STATE_DIR": str(daemon.state)}
+    return {"POPPO_SOCKET": daemon.socket, "POPPO_STATE_DIR": str(daemon.state)}
 
 
 def objects(program: Program) -> list[dict[str, Any]]:
@@ -193,7 +193,7 @@ def test_without_a_daemon_it_is_told_at_once(place: Path) -> None:
 
 def test_an_original_server_cannot_repeat_events(place: Path) -> None:
     with Original(place / "sock", {}):
-        ran = Shell({"POPPO_SOCKET": str(place / "sock"), "POPPO_STATE_DIR": str(place)}).run("events", "--since", "1")
+        ran = Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place)}).run("events", "--since", "1")
     assert (ran.code, ran.err.splitlines()) == (
         2, ["poppo-ipc: This daemon cannot repeat events. Leave out --since."]
     )  # fmt: skip
@@ -225,7 +225,7 @@ def broadcasting(path: Path, events: list[str]) -> Iterator[None]:
 
 
 def test_events_of_an_original_server_are_chosen_here(place: Path) -> None:
-    shell = Shell({"POPPO_SOCKET": str(place / "sock"), "POPPO_STATE_DIR": str(place)})
+    shell = Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place)})
     with broadcasting(place / "sock", ["build.began", "other", "build.ended"]):
         ran = shell.run("events", "build.*", "-n", "2")
     assert ran.code == 0

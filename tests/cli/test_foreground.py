@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import signal
 
 import pytest
 import trio
 
 from poppo_ipc import CommandCancelled, ConnectionLost, Limits, OutcomeUnknown, Router, Server, ShuttingDown, connect
-from poppo_ipc.cli._foreground import run_in_foreground
+from poppo_ipc.cli._foreground import ENDING, run_in_foreground
 
 GRACE = 60.0
 
@@ -55,7 +54,7 @@ async def test_the_first_signal_lets_commands_finish_for_their_grace(
         nursery.start_soon(play.ask)
         await play.running.wait()
         began = trio.current_time()
-        play.send.send_nowait(signal.SIGTERM)
+        play.send.send_nowait(ENDING[1])
     assert GRACE <= play.ended - began < GRACE + 5
     assert isinstance(play.error, ShuttingDown)
     assert capsys.readouterr().err == "ready on memory:foreground\n"
@@ -69,8 +68,8 @@ async def test_the_second_signal_waits_for_nobody(autojump_clock: trio.testing.M
         nursery.start_soon(play.ask)
         await play.running.wait()
         began = trio.current_time()
-        play.send.send_nowait(signal.SIGTERM)
+        play.send.send_nowait(ENDING[1])
         await trio.sleep(1)
         assert not play.ended
-        play.send.send_nowait(signal.SIGINT)
+        play.send.send_nowait(ENDING[0])
     assert 1 <= play.ended - began < 2

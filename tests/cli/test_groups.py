@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from poppo_ipc import Address
 from poppo_ipc.cli._gone import wait_until_gone
 
 from .original import Original
-from .processes import Serve
-from .program import Shell
+from .processes import Serve, at
+from .program import Shell, to_the_end
 
 
 def test_status_on_a_terminal_and_in_a_pipe(served: Shell) -> None:
@@ -72,8 +70,7 @@ def test_the_log_is_followed_until_ctrl_c(served: Shell) -> None:
     os.kill(served.run("call", "daemon.status").json["pid"], signal.SIGHUP)
     child.expect_exact("SIGHUP: reading the configuration again")
     child.sendintr()
-    child.expect(pexpect.EOF)
-    child.close()
+    to_the_end(child)
     assert child.exitstatus == 130
 
 
@@ -87,7 +84,7 @@ def test_health_metrics_and_reload(served: Shell) -> None:
 def test_stop_waits_until_the_daemon_has_ended(place: Path) -> None:
     with Serve(place / "sock") as daemon:
         daemon.until_ready()
-        shell = Shell({"POPPO_SOCKET": str(daemon.socket), "POPPO_STATE_DIR": str(daemon.state)})
+        shell = Shell({"POPPO_SOCKET": daemon.socket, "POPPO_STATE_DIR": str(daemon.state)})
         assert shell.run("stop").json == {"message": "Daemon shutdown initiated", "stopped": True}
         assert shell.run("status").code == 3
         assert daemon.wait() == 0
@@ -95,7 +92,7 @@ def test_stop_waits_until_the_daemon_has_ended(place: Path) -> None:
 
 def test_a_daemon_that_does_not_end_is_told(place: Path) -> None:
     with Original(place / "sock", {"daemon.stop": {"message": "Daemon shutdown initiated"}}):
-        shell = Shell({"POPPO_SOCKET": str(place / "sock")})
+        shell = Shell({"POPPO_SOCKET": at(place / "sock")})
         ran = shell.run("stop", "--timeout", "0.2")
         assert (ran.code, ran.out) == (5, "")
         assert ran.err.startswith("poppo-ipc: The daemon was told to stop and still runs after 0.2 s.")
@@ -103,6 +100,8 @@ def test_a_daemon_that_does_not_end_is_told(place: Path) -> None:
 
 
 def test_a_daemon_has_gone_when_its_lock_is_free_too(place: Path) -> None:
+    import fcntl
+
     address = Address.parse(place / "sock")
     with (place / "sock.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -18,7 +18,7 @@ from poppo_ipc.cli._flags import default_of, summary_of
 from poppo_ipc.commands.standard import STANDARD_COMMANDS, STANDARD_EVENTS
 from poppo_ipc.daemon._config_model import keys
 
-from .processes import Program, run
+from .processes import Program, at, run
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 BLOCKS = {
@@ -28,7 +28,7 @@ BLOCKS = {
 
 @pytest.fixture
 def settings(place: Path) -> dict[str, str]:
-    return {"POPPO_SOCKET": str(place / "sock"), "POPPO_TOKEN": generate_token()}
+    return {"POPPO_SOCKET": at(place / "sock"), "POPPO_TOKEN": generate_token()}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from poppo_ipc import Address, SyncClient
 from poppo_ipc.cli._gone import wait_until_gone
 
-from .processes import PATIENCE, READY, Program
+from .processes import PATIENCE, READY, Program, at
 from .program import Shell
 
 LAUNCHER = Path(__file__).with_name("activation.py")
@@ -27,7 +27,7 @@ LAUNCHER = Path(__file__).with_name("activation.py")
 @pytest.fixture
 def settings(place: Path) -> tuple[str, ...]:
     odd = place / 'st "at" $e %h'
-    return ("--socket", str(place / "sock"), "--state-dir", str(odd), "--workers", "0", "--stop-grace", "7")
+    return ("--socket", at(place / "sock"), "--state-dir", str(odd), "--workers", "0", "--stop-grace", "7")
 
 
 def unit(text: str) -> configparser.ConfigParser:

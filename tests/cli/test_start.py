@@ -12,21 +12,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import pexpect
 import psutil
 import pytest
 
 from poppo_ipc import SyncClient
 
-from .processes import PATIENCE, Program, Serve, end_of, environment
-from .program import PROGRAM, Shell, on_terminal
+from .processes import PATIENCE, Program, Serve, at, end_of, environment
+from .program import PROGRAM, Shell, on_terminal, to_the_end
 
 Left = Callable[[], list[int]]
 
 
 @pytest.fixture
 def shell(place: Path, no_leftovers: Left) -> Shell:
-    return Shell({"POPPO_SOCKET": str(place / "sock"), "POPPO_STATE_DIR": str(place / "state"), "POPPO_WORKERS": "0"})
+    return Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place / "state"), "POPPO_WORKERS": "0"})
 
 
 @pytest.fixture
@@ -222,7 +221,7 @@ def test_restart_keeps_the_settings_and_clients_go_on(place: Path, shell: Shell)
     plain = Shell({name: value for name, value in shell.env.items() if name != "POPPO_WORKERS"})
     first = plain.run("start", "--config", place / "c.toml", "--log-level", "warning", env={"POPPO_WORKERS": "1"}).json
     token = (place / "state" / "token").read_text().strip()
-    with SyncClient(place / "sock", token=token) as client:
+    with SyncClient(at(place / "sock"), token=token) as client:
         assert client.call("daemon.status")["pid"] == first["pid"]
         second = plain.run("restart").json
         status = client.call("daemon.status")
@@ -274,14 +273,13 @@ def test_relative_paths_lead_where_they_were_typed(place: Path, no_leftovers: Le
 def test_stop_says_on_a_terminal_what_it_waits_for_and_what_to_do(place: Path, shell: Shell) -> None:
     pid = shell.run("start", "--workers", "1", "--stop-grace", "3600").json["pid"]
     token = (place / "state" / "token").read_text().strip()
-    with SyncClient(place / "sock", token=token) as client:
+    with SyncClient(at(place / "sock"), token=token) as client:
         events = client.subscribe("task.started", timeout=PATIENCE)
         client.call("task.submit", type="command", payload={"argv": ["sleep", "600"]})
         next(iter(events))
     terminal = shell.terminal("stop", "--timeout", "3")
     terminal.expect_exact(f"waiting for the daemon (pid {pid}) to finish what runs")
     terminal.expect_exact(f"or end it with kill {pid}, and a second time to end it at once")
-    terminal.expect(pexpect.EOF)
-    terminal.close()
+    to_the_end(terminal)
     assert terminal.exitstatus == 5
     assert psutil.pid_exists(pid)

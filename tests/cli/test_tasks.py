@@ -7,13 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from poppo_ipc import SyncClient
 
 from .processes import PATIENCE, environment
-from .program import PROGRAM, Shell
+from .program import PROGRAM, Shell, to_the_end
 
 
 def client_of(shell: Shell) -> SyncClient:
@@ -48,8 +47,7 @@ def test_ctrl_c_cancels_the_task(served: Shell) -> None:
     child.expect(r"poppo-ipc: task (\S+) cancelled")
     assert child.match is not None
     task_id = child.match[1]
-    child.expect(pexpect.EOF)
-    child.close()
+    to_the_end(child)
     assert child.exitstatus == 130
     assert served.run("tasks", "status", task_id).json["status"] == "cancelled"
 

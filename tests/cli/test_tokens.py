@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from .processes import at
 from .program import Shell
 
 
 @pytest.fixture
 def shell(place: Path) -> Shell:
-    return Shell({"POPPO_STATE_DIR": str(place / "state"), "POPPO_SOCKET": str(place / "sock")})
+    return Shell({"POPPO_STATE_DIR": str(place / "state"), "POPPO_SOCKET": at(place / "sock")})
 
 
 def test_a_new_one_is_in_a_file_of_its_owner_and_not_printed(shell: Shell, place: Path) -> None:

@@ -321,7 +321,7 @@ def test_in_a_terminal_under_load_and_over_a_restart(place: Path) -> None:
 
 
 def test_ctrl_c_leaves_the_terminal_as_it_was(daemon: Serve) -> None:
-    env = {"POPPO_SOCKET": str(daemon.socket), "POPPO_STATE_DIR": str(daemon.state), "NO_COLOR": "1"}
+    env = {"POPPO_SOCKET": daemon.socket, "POPPO_STATE_DIR": str(daemon.state), "NO_COLOR": "1"}
     script = 'before=$(stty -g); "$@"; code=$?; [ "$before" = "$(stty -g)" ] && exit $code'
     with Terminal(["sh", "-c", script, "sh", *PROGRAM, "top"], env) as terminal:
         terminal.until_shown("worker-1")
@@ -334,7 +334,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(daemon: Serve) -> None:
 
 
 def test_a_signal_leaves_the_terminal_as_it_was(daemon: Serve) -> None:
-    env = {"POPPO_SOCKET": str(daemon.socket), "POPPO_STATE_DIR": str(daemon.state)}
+    env = {"POPPO_SOCKET": daemon.socket, "POPPO_STATE_DIR": str(daemon.state)}
     with Terminal([*PROGRAM, "top"], env) as terminal:
         terminal.until_shown("worker-1")
         os.kill(terminal.pid, signal.SIGTERM)

@@ -25,7 +25,7 @@ def serving_in_thread(address: str, *scripts: Any, **options: Any) -> Iterator[N
 
     def run() -> None:
         try:
-            anyio.run(main)
+            anyio.run(main, backend="trio")  # asyncio has no server on named pipes
         except BaseException as error:
             errors.append(error)
         finally:

@@ -1,4 +1,7 @@
-"""A server from scratch, with none of the project's code: right as it is, or wrong in the one way that it is told."""
+"""A server from scratch, with none of the project's code: right as it is, or wrong in the one way that it is told.
+
+On Windows the project's pipes carry its bytes (`tests/sockets.py`); Python has none of its own that it could listen on.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ import socket
 import struct
 import threading
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from sockets import Sock, listening
 
 TOKEN = "the-token-of-the-small-server"
 MAX = 1 << 20
@@ -55,18 +59,16 @@ DEFECTS = {
 
 
 class SmallServer:
-    """Serves from `with` to its end, at `path`."""
+    """Serves from `with` to its end, at `address`."""
 
-    def __init__(self, path: Path, defect: str = "") -> None:
-        self.path = str(path)
+    def __init__(self, address: str, defect: str = "") -> None:
+        self.address = address
         self.defect = defect
         self.nonce = os.urandom(32)
         self.connections: list[Connection] = []
         self.lock = threading.Lock()
         self.ending = threading.Event()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(self.path)
-        self._listener.listen()
+        self._listener = listening(address)
         self._threads = [threading.Thread(target=self._accept)]
 
     def __enter__(self) -> Self:
@@ -79,11 +81,11 @@ class SmallServer:
         self.ending.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
-        self._listener.close()
         for connection in self.connections:
             connection.shut()
         for thread in self._threads[1:]:
             thread.join()
+        self._listener.close()
 
     def _accept(self) -> None:
         while True:
@@ -104,7 +106,7 @@ class Ended(Exception):
 
 
 class Connection:
-    def __init__(self, server: SmallServer, sock: socket.socket) -> None:
+    def __init__(self, server: SmallServer, sock: Sock) -> None:
         self.server = server
         self.sock = sock
         self.authenticated = False

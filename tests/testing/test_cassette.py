@@ -220,7 +220,7 @@ def test_streams_keep_to_the_credit_that_they_have(file: Path, recorded_credit: 
         stream = client.stream("task.output", taskId="t1")
         assert next(stream)["text"] == "0"
     with Cassette(file) as cassette:
-        target = Target(Settings(path=cassette.socket, token=cassette.token, patience=30))
+        target = Target(Settings(address=cassette.address, token=cassette.token, patience=30))
         peer = target.client("stream", "ping")
         peer.ask("task.output", "few", args={"taskId": "t1"}, credit=2)
         kinds = [peer.next("an item")["type"] for _ in range(2)]
@@ -306,7 +306,7 @@ def test_a_client_that_only_listens_gets_what_it_got(file: Path) -> None:
     token: str | None = None
     for recording in (True, False):
         with FakeDaemon() as daemon, Cassette(file, upstream=daemon) as cassette:
-            target = Target(Settings(path=cassette.socket, token=cassette.token, patience=30))
+            target = Target(Settings(address=cassette.address, token=cassette.token, patience=30))
             listener = target.original()
             if recording:
                 daemon.emit("task.started", STARTED)
@@ -335,7 +335,7 @@ def test_an_answer_waits_for_what_had_come_before_it(file: Path) -> None:
         with FakeDaemon(assert_all_called=recording) as daemon, Cassette(file, upstream=daemon) as cassette:
             daemon.on("queue.pause").call(held)
             daemon.on("queue.resume").call(let_go)
-            target = Target(Settings(path=cassette.socket, token=cassette.token, patience=30))
+            target = Target(Settings(address=cassette.address, token=cassette.token, patience=30))
             client = target.client("ping")
             client.ask("queue.pause", "first")
             client.send(type="ping", id="is there an answer?")

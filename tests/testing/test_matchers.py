@@ -53,7 +53,7 @@ DIFFERS: list[tuple[Any, Any, list[str]]] = [
     (ANY, MISSING, ["x: expected ANY, was not given"]),
     (MISSING, 1, ["x: not expected, got 1"]),
     (ABSENT, None, ["x: expected not to be given, got None"]),
-    (Path("/srv"), "/var", ["x: expected '/srv', got '/var'"]),
+    (Path("/srv"), "/var", [f"x: expected {str(Path('/srv'))!r}, got '/var'"]),
     (re.compile("^b"), "a blog", ["x: expected re.compile('^b'), got 'a blog'"]),
     (re.compile("1"), 1, ["x: expected re.compile('1'), got 1"]),
     (long, "abc", ["x: expected long(value), got 'abc'"]),

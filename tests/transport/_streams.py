@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from poppo_ipc.transport import Stream
 
+from ._pipes import has_more
+
 Pair = tuple[Stream, Stream]
 NATIVE = "pipe" if sys.platform == "win32" else "unix"
 """The transport between processes that this platform has."""
-
-
-def native_address(directory: Path) -> str:
-    """An address for this platform that nobody else has; a socket is in `directory`."""
-    if NATIVE == "unix":
-        return f"unix:{directory}/s"
-    return f"npipe:test-{os.getpid()}-{directory.name}"
 
 
 async def exactly(stream: Stream, count: int) -> bytes:
@@ -38,9 +32,22 @@ async def say_no_more(stream: Stream) -> None:
         await stream.aclose()
 
 
+def clog(stream: Stream) -> None:
+    """Send until there is no room."""
+    while stream.send_nowait(b"c" * 65536):
+        pass
+    while stream.send_nowait(b"c"):
+        pass
+
+
 async def drain(stream: Stream) -> None:
+    """Take what the peer has sent."""
     while stream.receive_nowait():
         pass
+    while has_more(stream):
+        await anyio.lowlevel.checkpoint()
+        while stream.receive_nowait():
+            pass
 
 
 async def raises(error: type[Exception], call: Callable[..., Awaitable[object]], *args: object) -> None:

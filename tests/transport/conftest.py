@@ -1,18 +1,16 @@
-"""Short directories for sockets, both event loops, and pairs of streams of every kind that the platform has."""
+"""Both event loops, and pairs of streams of every kind that the platform has."""
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
+import anyio
 import pytest
 
 from poppo_ipc.transport import Stream, connect, listen, memory_pair
 
-from ._streams import NATIVE, native_address
+from ._pipes import asyncio_pipes, may_read_ahead
+from ._streams import NATIVE, clog
 
 
 @pytest.fixture(params=["trio", "asyncio"])
@@ -20,19 +18,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def short_dir() -> Iterator[Path]:
-    """A private directory whose path leaves room for a socket's name; pytest's own are too long for that."""
-    path = Path(tempfile.mkdtemp(prefix="p", dir=None if sys.platform == "win32" else "/tmp"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
-
-
 @pytest.fixture(params=[NATIVE, "memory", "memory-listener", "one-byte"])
 async def pair(
-    request: pytest.FixtureRequest, anyio_backend: str, short_dir: Path
+    request: pytest.FixtureRequest, anyio_backend: str, address: str
 ) -> AsyncIterator[tuple[Stream, Stream]]:
     """Two connected streams."""
     match request.param:
@@ -40,8 +28,10 @@ async def pair(
             streams = memory_pair()
         case "one-byte":
             streams = memory_pair(1)
+        case "pipe" if anyio_backend == "asyncio":
+            streams = await asyncio_pipes(address)
         case kind:
-            listener = await listen(native_address(short_dir) if kind == NATIVE else "memory:s")
+            listener = await listen(address if kind == NATIVE else "memory:s")
             client = await connect(listener.address)
             streams = client, await listener.accept()
             await listener.aclose()
@@ -53,10 +43,10 @@ async def pair(
 
 
 @pytest.fixture
-def clogged(pair: tuple[Stream, Stream]) -> tuple[Stream, Stream]:
+async def clogged(pair: tuple[Stream, Stream], anyio_backend: str) -> tuple[Stream, Stream]:
     """Two connected streams; the first has sent `b"c"`s until there was no room for one more."""
-    while pair[0].send_nowait(b"c" * 65536):
-        pass
-    while pair[0].send_nowait(b"c"):
-        pass
+    clog(pair[0])
+    while may_read_ahead(pair[1]):
+        await anyio.lowlevel.checkpoint()
+        clog(pair[0])
     return pair

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["follow_task", "run_task"]
 
-_ENDINGS: Final = ("SIGTERM", "SIGHUP")
+_ENDINGS: Final = ("SIGTERM", "SIGHUP", "SIGBREAK")
 
 
 class _Ended(KeyboardInterrupt):

@@ -19,6 +19,7 @@ from textual.widgets import Footer
 from poppo_ipc.cli._safe import safe
 from poppo_ipc.cli.top._actions import cancel_task, retry_task, scale_workers, toggle_queue
 from poppo_ipc.cli.top._dialogs import Confirm, Help
+from poppo_ipc.cli.top._ending import ending_signals
 from poppo_ipc.cli.top._feed import Feed
 from poppo_ipc.cli.top._model import LinkState, Model, Part
 from poppo_ipc.cli.top._panels import (
@@ -40,8 +41,7 @@ _FRAME: Final = 0.2
 #: Lines of the screen from which on the curves get more of them.
 _TALL: Final = 34
 
-#: Signals that end it, and the exit code of that without the signal's number.
-_ENDING: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+#: The exit code of an end by a signal, without the signal's number.
 _BY_SIGNAL: Final = 128
 
 Act = Callable[[Client], Awaitable[str]]
@@ -144,7 +144,7 @@ class TopApp(App[None]):
 
     async def _end_on_signal(self) -> None:
         """Leave the terminal as it was found, however the program is ended."""
-        with anyio.open_signal_receiver(*_ENDING) as signals:
+        async with ending_signals() as signals:
             async for number in signals:
                 self.exit(return_code=_BY_SIGNAL + number)
 

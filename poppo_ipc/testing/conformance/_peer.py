@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 import struct
 import time
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
-from poppo_ipc.testing.conformance._findings import Violation
+from poppo_ipc.testing.conformance._findings import NotOffered, Violation
+from poppo_ipc.testing.conformance._wire import Wire
 
 __all__ = ["MAGIC", "Message", "Peer", "frame", "message", "short"]
 
@@ -43,16 +43,15 @@ class Peer:
     """One end of a connection.
 
     Args:
-        sock: connected; closed by `close`.
+        wire: connected; closed by `close`.
         other: what the other side is called: `server` or `client`.
         patience: seconds that are waited for what has to come.
         exchange: where what passes is noted.
         label: stands before what is noted, where there are several.
     """
 
-    def __init__(self, sock: socket.socket, other: str, patience: float, exchange: list[str], label: str = "") -> None:
-        self._sock = sock
-        self._sock.settimeout(patience)
+    def __init__(self, wire: Wire, other: str, patience: float, exchange: list[str], label: str = "") -> None:
+        self._wire = wire
         self._other = other
         self._label = label
         self._bytes = bytearray()
@@ -73,12 +72,14 @@ class Peer:
 
     def close(self) -> None:
         """Close it. Idempotent."""
-        self._sock.close()
+        self._wire.close()
 
     def end(self) -> None:
-        """Send no more, but go on reading."""
+        """Send no more, but go on reading. Raises NotOffered where what carries the bytes cannot."""
+        if not self._wire.half_closes:
+            raise NotOffered("a named pipe is closed in both directions at once")
         self.note(">", "(the end of what is sent)")
-        self._sock.shutdown(socket.SHUT_WR)
+        self._wire.end()
 
     def note(self, sign: str, what: str) -> None:
         """Keep a line of what passed."""
@@ -92,7 +93,7 @@ class Peer:
         """Send bytes as they are. That the other side has closed shows where an answer is waited for."""
         self.note(">", said or short(data))
         try:
-            self._sock.sendall(data)
+            self._wire.send(data, self.patience)
         except (BrokenPipeError, ConnectionResetError):
             self.note("<", f"(the {self._other} has closed)")
         except TimeoutError:
@@ -105,7 +106,7 @@ class Peer:
 
     def send_each_byte(self, data: bytes, said: str) -> None:
         """Send bytes one by one, each in a piece of its own."""
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        self._wire.send_in_small_pieces()
         for index in range(len(data)):
             self.send_bytes(data[index : index + 1], f"{said}, byte by byte" if index == 0 else "")
             if index:
@@ -113,13 +114,7 @@ class Peer:
 
     def send_what_fits(self, data: bytes) -> int:
         """Send as much as is taken at once; gives how many bytes that is."""
-        self._sock.setblocking(False)
-        try:
-            return self._sock.send(data)
-        except BlockingIOError:
-            return 0
-        finally:
-            self._sock.settimeout(self.patience)
+        return self._wire.send_now(data)
 
     # -- receiving ------------------------------------------------------------------------------------------------
 
@@ -147,14 +142,9 @@ class Peer:
             try:
                 if left <= 0:
                     raise TimeoutError
-                self._sock.settimeout(left)
-                piece = self._sock.recv(1 << 16)
+                piece = self._wire.receive(left)
             except TimeoutError:
                 raise Violation(expected, f"nothing within {self.patience:g} s") from None
-            except ConnectionResetError:
-                piece = b""
-            finally:
-                self._sock.settimeout(self.patience)
             if not piece:
                 if self._bytes:
                     self._violated("whole frames", f"the end of the stream after {short(bytes(self._bytes[:40]))}")

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
-import shutil
-import signal
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
-from poppo_ipc.testing._fake import socket_directory
+from poppo_ipc.client._apart import Apart
+from poppo_ipc.testing._place import Place
 from poppo_ipc.testing.conformance._findings import Violation
 from poppo_ipc.testing.conformance._peer import Message, Peer, frame, message, short
 from poppo_ipc.testing.conformance._target import proof
+from poppo_ipc.testing.conformance._wire import Door, open_door
 
 __all__ = ["Guest", "Program"]
 
@@ -178,7 +174,7 @@ class Guest(Peer):
 
 
 class Program:
-    """A client program, started anew for each check, and the server at the socket that it is led to.
+    """A client program, started anew for each check, and the server at the address that it is led to.
 
     Args:
         command: the program and its arguments. It has to ask one command or more, and to end.
@@ -196,9 +192,9 @@ class Program:
         self._result = result
         self.patience = patience
         self._variables = dict(environment or {})
-        self._directory = ""
-        self._listener: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._place: Place | None = None
+        self._door: Door | None = None
+        self._process: Apart | None = None
         self._said: IO[bytes] | None = None
         self._guests: list[Guest] = []
 
@@ -207,19 +203,13 @@ class Program:
     def begin(self) -> None:
         """Listen, and start the program. Raises OSError where it cannot be started."""
         self.exchange = []
-        self._directory = socket_directory()
+        place = self._place = Place.new()
         try:
-            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._listener.bind(f"{self._directory}/sock")
-            self._listener.listen()
-            self._listener.settimeout(_POLL_SECONDS)
+            self._door = open_door(place.address)
             self._said = tempfile.TemporaryFile()  # noqa: SIM115  # `end` closes it
             environment = {name: value for name, value in os.environ.items() if not name.startswith("POPPO_")}
-            environment |= {"POPPO_SOCKET": f"{self._directory}/sock", "POPPO_TOKEN": self.token, **self._variables}
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said,
-                env=environment, start_new_session=True,
-            )  # fmt: skip
+            environment |= {"POPPO_SOCKET": place.socket, "POPPO_TOKEN": self.token, **self._variables}
+            self._process = Apart(self._command, self._said.fileno(), cwd=None, environ=environment)
         except BaseException:
             self.end()
             raise
@@ -230,16 +220,14 @@ class Program:
             self._guests.pop().close()
         process, self._process = self._process, None
         if process is not None:
-            # Before it is waited for, since its number could be another's then.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
-        if self._listener is not None:
-            self._listener.close()
+        if self._door is not None:
+            self._door.close()
         if self._said is not None:
             self._said.close()
-        if self._directory:
-            shutil.rmtree(Path(self._directory), ignore_errors=True)
+        if self._place is not None:
+            self._place.remove()
 
     # -- its connections ----------------------------------------------------------------------------------------------
 
@@ -255,19 +243,19 @@ class Program:
         return self._next("another connection, or the end of the program")
 
     def _next(self, expected: str) -> Guest | None:
-        assert self._listener is not None
+        assert self._door is not None
         assert self._process is not None
         deadline = time.monotonic() + self.patience
         while time.monotonic() < deadline:
             ended = self._process.poll() is not None
             try:
-                sock, _ = self._listener.accept()
+                wire = self._door.accept(_POLL_SECONDS)
             except TimeoutError:
                 if ended:
                     return None
                 continue
             label = f"[{len(self._guests) + 1}]" if self._guests else ""
-            arguments = (sock, "client", self.patience, self.exchange, label)
+            arguments = (wire, "client", self.patience, self.exchange, label)
             guest = Guest(*arguments, token=self.token, result=self._result)
             self._guests.append(guest)
             return guest

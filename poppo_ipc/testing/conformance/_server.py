@@ -24,11 +24,14 @@ def server_checks(*only: str) -> list[Check[Target]]:
 
 
 def settings_of(address: Address | str, **changes: Any) -> Settings:
-    """The settings for the Unix socket `address`; `changes` are those of `Settings`. Raises ValueError for others."""
+    """The settings for the server at `address`; `changes` are those of `Settings`.
+
+    Raises ValueError for an address in the memory of one process.
+    """
     parsed = Address.parse(address)
-    if parsed.kind is not AddressKind.UNIX:
-        raise ValueError(f"only Unix sockets can be checked, not {parsed}")
-    return Settings(path=parsed.name, **changes)
+    if parsed.kind is AddressKind.MEMORY:
+        raise ValueError(f"only Unix sockets and named pipes can be checked, not {parsed}")
+    return Settings(address=parsed, **changes)
 
 
 def check_server(
@@ -42,13 +45,13 @@ def check_server(
     roles: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
     told: Callable[[Finding], None] = lambda finding: None,
 ) -> Report:
-    """Check a server, in any language, against the wire contract, from raw sockets. Blocks until that is done.
+    """Check a server, in any language, against the wire contract, by raw bytes. Blocks until that is done.
 
     What it does not offer, and what needs a command that it does not have, is told as "not offered". The commands that
     are needed are those of `conformance_router`, or such as `roles` names.
 
     Args:
-        address: its Unix socket.
+        address: its Unix socket or named pipe.
         token: the token that it takes; None where it takes none.
         only: parts of the names of the checks to make; all where it is empty.
         patience: seconds that are waited for what has to come.
@@ -56,7 +59,7 @@ def check_server(
         roles: commands with args for `echo`, `wait`, `count` and `emit`.
         told: gets each finding as soon as it is there.
 
-    Raises LookupError for a name in `only` that no check has, and ValueError for an address that is no Unix socket.
+    Raises LookupError for a name in `only` that no check has, and ValueError for an address in memory.
     """
     settings = settings_of(
         address,

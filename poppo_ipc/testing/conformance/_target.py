@@ -6,7 +6,6 @@ import base64
 import hmac
 import itertools
 import os
-import socket
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,6 +13,8 @@ from attrs import frozen
 
 from poppo_ipc.testing.conformance._findings import NotOffered, Violation
 from poppo_ipc.testing.conformance._peer import Message, Peer, short
+from poppo_ipc.testing.conformance._wire import open_wire
+from poppo_ipc.transport import Address
 
 __all__ = ["ROLES", "Client", "Role", "Settings", "Target", "proof"]
 
@@ -41,8 +42,8 @@ class Role:
 class Settings:
     """Where the server is, and what is to be known of it."""
 
-    path: str
-    """The path of its socket."""
+    address: Address
+    """Where it listens: a Unix socket or a named pipe."""
 
     token: str | None = None
     patience: float = 10.0
@@ -150,15 +151,9 @@ class Target:
 
     def connect(self) -> Client:
         """A new connection, of which nothing was read yet. Raises OSError where nobody listens."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(self.settings.patience)
-            sock.connect(self.settings.path)
-        except BaseException:
-            sock.close()
-            raise
+        wire = open_wire(self.settings.address, self.settings.patience)
         label = f"[{len(self._clients) + 1}]" if self._clients else ""
-        client = Client(sock, "server", self.settings.patience, self.exchange, label, settings=self.settings)
+        client = Client(wire, "server", self.settings.patience, self.exchange, label, settings=self.settings)
         self._clients.append(client)
         return client
 

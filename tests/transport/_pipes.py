@@ -1,0 +1,51 @@
+"""What the tests of named pipes share. Of use on Windows only."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from poppo_ipc.transport import Address, Stream, connect
+
+if TYPE_CHECKING:
+    from poppo_ipc.transport._pipe_end import PipeEnd
+
+__all__ = ["asyncio_pipes", "end_of", "has_more", "may_read_ahead"]
+
+
+async def asyncio_pipes(address: str) -> tuple[Stream, Stream]:
+    """A client and its server's end, both on asyncio: which has no listener, but its streams can be at either end."""
+    assert sys.platform == "win32"
+    from poppo_ipc.transport._pipe_asyncio import PipeStream
+    from poppo_ipc.transport._pipe_end import PipeEnd
+    from poppo_ipc.transport._pipe_open import client_credentials, make_instance
+
+    place = Address.parse(address)
+    end = PipeEnd(make_instance(place, first=True))
+    near = await connect(place)
+    return near, await PipeStream.over(end, place, client_credentials(end.handle))
+
+
+def end_of(stream: Stream) -> PipeEnd:
+    """What is below a stream."""
+    holder = getattr(stream, "_waits", None) or stream._pipe  # type: ignore[attr-defined]
+    return holder.end
+
+
+def may_read_ahead(stream: Stream) -> bool:
+    """Whether asyncio may still read what nobody has asked for: it does until a paused transport holds a last read."""
+    reader = getattr(stream, "_reader", None)
+    return reader is not None and reader._transport._pending_data_length < 0
+
+
+def has_more(stream: Stream) -> bool:
+    """Whether asyncio has bytes of the peer's on their way to `stream`, or will have without the peer's doing."""
+    reader = getattr(stream, "_reader", None)
+    if reader is None or reader.ended:
+        return False
+    assert sys.platform == "win32"
+    from poppo_ipc.transport._win32 import peek
+
+    reading = reader._transport._read_fut
+    under_way = reading is not None and (reading._ov is None or not reading._ov.pending)
+    return bool(reader.data) or not may_read_ahead(stream) or under_way or peek(stream._pipe.end.handle) > 0  # type: ignore[attr-defined]
