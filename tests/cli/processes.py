@@ -129,12 +129,13 @@ def run(*command: str | Path, env: Mapping[str, str] | None = None) -> tuple[int
         return program.wait(), program.output
 
 
-def end_of(path: str) -> None:
-    """Wait until no process has the claim on the socket `path` any more, however it ended."""
+def end_of(address: str) -> None:
+    """Wait until no process has the claim on the socket or pipe any more, however it ended."""
+    parsed = Address.parse(address)
     if sys.platform == "win32":
-        assert wait_until_gone(Address.parse(at(Path(path))), PATIENCE)
+        assert wait_until_gone(parsed, PATIENCE)
     else:
         import fcntl
 
-        with open(f"{path}.lock") as lock:
+        with open(f"{parsed.name}.lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -104,11 +104,9 @@ def test_events_end_quietly(place: Path, key: Path) -> None:
     with Serve(place / "sock", "--workers", "0") as daemon:
         daemon.until_ready()
         env = {"POPPO_SOCKET": daemon.socket, "POPPO_STATE_DIR": str(daemon.state)}
-        with console(key, "events", "queue.*", env=env) as run:
-            with daemon.client() as client:
-                while not client.call("daemon.metrics")["ipc"]["subscriptions"]:
-                    pass
-                client.call("queue.pause")
+        with daemon.client() as client:
+            client.call("queue.pause")
+        with console(key, "events", "--since", "0", "queue.*", env=env) as run:
             run.wait_for("{")
             run.press()
             assert run.end() == (130, "")
@@ -116,7 +114,9 @@ def test_events_end_quietly(place: Path, key: Path) -> None:
 
 
 def test_a_task_is_cancelled(served: Shell) -> None:
-    with console(CTRL_C, "tasks", "run", sys.executable, "-uc", "print('begun'); input()", env=served.env) as run:
+    with console(
+        CTRL_C, "tasks", "run", sys.executable, "-uc", "import time; print('begun'); time.sleep(600)", env=served.env
+    ) as run:
         run.wait_for("begun")
         run.press()
         code, said = run.end()
