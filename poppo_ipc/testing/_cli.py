@@ -214,9 +214,8 @@ def _in_process_of_its_own(
     try:
         code = process.wait(timeout)
     except subprocess.TimeoutExpired:
-        raise TimeoutError(
-            f"{shlex.join(command)} did not end within {timeout:g} s; it said: {b''.join(said).decode(errors='replace')}"
-        ) from None
+        so_far = b"".join(said).decode(errors="replace")
+        raise TimeoutError(f"{shlex.join(command)} did not end within {timeout:g} s; it said: {so_far}") from None
     finally:
         process.kill()
         process.wait()
