@@ -9,6 +9,7 @@ from __future__ import annotations
 ACTIVATION = "service managers hand over sockets on Unix only"
 BENCHMARK = "the benchmarks measure Unix sockets, and ask Linux what processes use"
 CONSOLE = "a console, and its keys, are Windows' own"
+COST = "what a program costs the processor is bounded on Unix; under wine there is more to start"
 FIFO = "a named pipe of Unix is a file that can be opened for reading; those of Windows are not"
 HALF_CLOSE = "a named pipe of Windows is closed in both directions at once"
 MODES = "file modes, owners and sticky directories are those of Unix"
@@ -94,6 +95,10 @@ ON_WINDOWS = {
     "cli/test_top.py::test_ctrl_c_leaves_the_terminal_as_it_was": TERMINAL,
     "cli/test_top.py::test_in_a_terminal_under_load_and_over_a_restart": TERMINAL,
     "cli/test_top.py::test_without_a_daemon_it_is_told_before_the_screen_is_taken": TERMINAL,
+    "client/test_import_cost.py::test_one_call_in_a_cold_interpreter": COST,
+    "client/test_or_start.py::test_a_file_in_its_place_is_left_alone": SOCKET_FILE,
+    "client/test_or_start.py::test_a_socket_that_was_left_behind_is_no_daemon": SOCKET_FILE,
+    "client/test_or_start.py::test_the_end_of_the_terminal_leaves_the_daemon_alive": TERMINAL,
     "client/test_token.py::test_a_file_that_others_can_open_is_refused": MODES,
     "client/test_token.py::test_a_pipe_is_refused_at_once": FIFO,
     "client/test_token.py::test_another_users_file_is_refused": MODES,

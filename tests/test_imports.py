@@ -39,7 +39,7 @@ MAY_NAME = {
     # The transport: for Windows' named pipes, which anyio does not know. In files of their own, see below.
     "trio": {"transport", "server", "daemon", "cli", "testing"},
     "anyio": {"transport", "client", "server", "daemon", "cli", "testing"},
-    "asyncio": {"transport", "daemon"},
+    "asyncio": {"transport", "daemon", "cli"},
     "click": {"cli", "testing"},
     "rich": {"cli"},
     "textual": {"cli"},

@@ -176,7 +176,8 @@ class Engine:
         timeout_ms = None
         call.due = call.deadline
         if session.has_deadline and call.deadline < math.inf:
-            timeout_ms = max(1, math.ceil((call.deadline - (self.now() if now is None else now)) * 1000))
+            # A clock may stand still meanwhile, and what floats are off by is not to become a millisecond.
+            timeout_ms = max(1, math.ceil((call.deadline - (self.now() if now is None else now)) * 1000 - 1e-6))
             call.due += self._options.timeout_grace
         frame = connection.command(
             message_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 import trio
@@ -17,8 +18,8 @@ def main() -> None:
         case "fails":
             sys.exit("a line before\nthe disk is made of cheese")
         case "hangs":
-            with open(os.environ["TEST_GATE"]) as gate:
-                gate.read()
+            with socket.create_connection(("127.0.0.1", int(os.environ["TEST_GATE"]))) as gate:
+                gate.recv(1)
     router = Router()
     router.command("pid", idempotent=True)(pid)
     auth = TokenAuth.from_environment() if os.environ.get("POPPO_TOKEN") else None

@@ -9,10 +9,13 @@ import pytest
 
 from poppo_ipc.client import token_from_environment
 from poppo_ipc.errors import AuthenticationError
+from poppo_ipc.transport._private import create_private_file
 
 
 def written(path: Path, content: bytes, mode: int = 0o600) -> dict[str, str]:
-    path.write_bytes(content)
+    path.unlink(missing_ok=True)
+    with open(create_private_file(str(path)), "wb") as file:
+        file.write(content)
     path.chmod(mode)
     return {"POPPO_TOKEN_FILE": str(path)}
 

@@ -11,6 +11,7 @@ import pytest
 
 from poppo_ipc.errors import DeclarationError
 from poppo_ipc.server import Token, TokenAuth, TokenFileError, generate_token, read_token_file
+from poppo_ipc.transport._private import create_private_file
 
 
 def test_a_token_is_long_and_new() -> None:
@@ -93,7 +94,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b" \n\t\n"])
 def test_an_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "token"
-    path.touch(0o600)
+    os.close(create_private_file(str(path)))
     path.write_bytes(content)
     with pytest.raises(TokenFileError, match="is empty"):
         read_token_file(path)
@@ -101,7 +102,7 @@ def test_an_empty_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "token"
-    path.touch(0o600)
+    os.close(create_private_file(str(path)))
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TokenFileError, match="is not text"):
         read_token_file(path)
@@ -121,7 +122,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_white_space_around_a_token_is_not_of_it(tmp_path: Path) -> None:
     path = tmp_path / "token"
-    path.touch(0o600)
+    os.close(create_private_file(str(path)))
     path.write_text("  secret \n\n")
     assert read_token_file(path) == "secret"
 
