@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from string import ascii_uppercase
 
 from attrs import frozen
 
@@ -21,6 +22,7 @@ PIPE_PREFIX = "\\\\.\\pipe\\"
 # Windows refuses a pipe path of more than 256 characters, prefix included.
 _PIPE_NAME_LIMIT = 256 - len(PIPE_PREFIX)
 _PIPE_NAME = re.compile(rf"[^\\/]{{1,{_PIPE_NAME_LIMIT}}}")
+_SMALL_LETTERS = {ord(letter): letter.lower() for letter in ascii_uppercase}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _REMOTE_PIPE = re.compile(r"\\\\[^\\]+\\pipe\\", re.IGNORECASE)
 
@@ -37,7 +39,8 @@ class AddressKind(enum.Enum):
 class Address:
     """Where a daemon listens. Two addresses are equal when they are written the same in canonical form.
 
-    Symbolic links are not resolved, so two equal places may have unequal addresses.
+    Symbolic links are not resolved, so two equal places may have unequal addresses. Windows does not tell the case of a
+    pipe's name, so its ASCII letters are small ones in canonical form; of other letters nobody should have two cases.
     """
 
     kind: AddressKind
@@ -53,10 +56,12 @@ class Address:
             raise AddressError(f"{self.name!r} holds a NUL character, and abstract sockets are not supported: {_FORMS}")
         if self.kind is AddressKind.UNIX:
             _check_path(self.name)
-        elif self.kind is AddressKind.PIPE and not _PIPE_NAME.fullmatch(self.name):
-            raise AddressError(
-                f"The pipe name {self.name!r} holds a slash or more than {_PIPE_NAME_LIMIT} characters: {_FORMS}"
-            )
+        elif self.kind is AddressKind.PIPE:
+            if not _PIPE_NAME.fullmatch(self.name):
+                raise AddressError(
+                    f"The pipe name {self.name!r} holds a slash or more than {_PIPE_NAME_LIMIT} characters: {_FORMS}"
+                )
+            object.__setattr__(self, "name", self.name.translate(_SMALL_LETTERS))
 
     def __str__(self) -> str:
         return f"{self.kind.value}:{self.name}"
@@ -66,8 +71,9 @@ class Address:
         r"""The address that `text` names.
 
         A path object is always a path. Text is `unix:/path`, `npipe:NAME`, `\\.\pipe\NAME`, `memory:NAME`, or else a
-        bare path. In paths a leading `~` is expanded and a relative path is taken from the working directory of now;
-        `..` is left as it is, because only the file system knows where it leads behind a symbolic link.
+        bare path; on Windows it may name a pipe with slashes the other way as well. In paths a leading `~` is expanded
+        and a relative path is taken from the working directory of now; `..` is left as it is, because only the file
+        system knows where it leads behind a symbolic link.
 
         Raises AddressError for text that names nothing of these. Whether a path is too long for a socket is told by
         `check_path_length`, when it is used.
@@ -91,7 +97,8 @@ class Address:
             if rest.startswith("////"):
                 rest = rest[2:].replace("/", "\\")
             return cls(AddressKind.PIPE, _pipe_name(rest))
-        if text[: len(PIPE_PREFIX)].lower() == PIPE_PREFIX:
+        if _with_backslashes(text)[: len(PIPE_PREFIX)].lower() == PIPE_PREFIX:
+            text = _with_backslashes(text)
             return cls(AddressKind.PIPE, _pipe_name(text))
         if _REMOTE_PIPE.match(text):
             raise AddressError(f"{text!r} is a pipe of another machine, which is not supported: {_FORMS}")
@@ -135,12 +142,17 @@ def _absolute(text: str) -> str:
     return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
+def _with_backslashes(text: str) -> str:
+    # What Windows takes for the same; to Unix these are paths.
+    return text.replace("/", "\\") if sys.platform == "win32" else text
+
+
 def _pipe_name(text: str) -> str:
     return text[len(PIPE_PREFIX) :] if text[: len(PIPE_PREFIX)].lower() == PIPE_PREFIX else text
 
 
 def _check_path(path: str) -> None:
-    if not os.path.isabs(path) or path == "/":
+    if not os.path.isabs(path) or path == os.path.dirname(path):
         raise AddressError(f"{path!r} is not the absolute path of a socket: {_FORMS}")
     try:
         os.fsencode(path)

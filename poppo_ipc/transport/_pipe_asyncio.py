@@ -27,7 +27,8 @@ from ._address import Address
 from ._contract import Stream
 from ._peer import PeerCredentials
 from ._pipe_end import PipeEnd
-from ._pipe_open import busy_waits, open_end, trusted_server
+from ._pipe_open import open_end, trusted_server
+from ._pipe_rules import busy_waits
 from ._polled import PolledStream
 from ._win32 import close_handle, create_event, set_event, wait_any
 
@@ -102,6 +103,10 @@ class _Reader(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.ReadTransport)
+        if not hasattr(transport, "_empty_waiter"):
+            # Asyncio looks at this when a read fails, in transports too that have no such thing, and where it is
+            # missing never tells us of the failure: seen in Python 3.8 to 3.13.
+            vars(transport)["_empty_waiter"] = None
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:

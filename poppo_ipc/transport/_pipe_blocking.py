@@ -16,7 +16,8 @@ from ..errors import ConnectFailed
 from ._address import Address
 from ._peer import PeerCredentials
 from ._pipe_end import PipeEnd
-from ._pipe_open import busy_waits, open_end, trusted_server
+from ._pipe_open import open_end, trusted_server
+from ._pipe_rules import busy_waits
 from ._win32 import Overlapped, wait_any
 
 __all__ = ["BlockingPipe", "connect_pipe_blocking"]

@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from ..errors import AddressError, AddressInUse
 from ._address import Address
+from ._pipe_rules import lock_name
 from ._win32_lock import lock_file, read_pid, unlock_file, write_pid
 
 __all__ = ["PipeClaim", "lock_path"]
@@ -30,14 +31,8 @@ _PID_WAIT: Final = 0.01
 
 def lock_path(address: Address, ending: str = ".lock") -> str:
     """The lock file of the pipe at `address`: in the user's local directory, the same for all spellings of its name."""
-    base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\\AppData\\Local")
-    return os.path.join(base, "poppo_ipc", f"{_file_name(address.name)}{ending}")
-
-
-def _file_name(name: str) -> str:
-    # Windows takes names of pipes that it takes for no file, such as "a:b" and "con"; their case does not count.
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else f"%{ord(c):x}" for c in name.lower())
-    return f"pipe-{plain}"
+    base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
+    return os.path.join(base, "poppo_ipc", f"{lock_name(address.name)}{ending}")
 
 
 class PipeClaim:
@@ -48,10 +43,11 @@ class PipeClaim:
 
     @classmethod
     def take(cls, address: Address, ending: str = ".lock") -> Self:
-        """Claim the name, or, with another `ending`, something else that only one process at a time may do with it.
-        Raises AddressInUse with the owner's pid, and AddressError where no lock file can be made.
+        """Claim the name, or, with another `ending`, something else that one process at a time may do with it.
 
-               Blocks for the few microseconds that local file system calls take, and a refused start for up to 100 ms.
+        Blocks for the few microseconds that local file system calls take, and a refused start for up to 100 ms.
+
+        Raises AddressInUse with the owner's pid, and AddressError where no lock file can be made.
         """
         path = lock_path(address, ending)
         try:

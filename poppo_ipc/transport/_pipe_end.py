@@ -14,6 +14,7 @@ import sys
 assert sys.platform == "win32"
 
 import ctypes
+import threading
 from typing import Final
 
 from ._win32 import (
@@ -25,20 +26,21 @@ from ._win32 import (
     peek,
     read,
     settle,
+    wait_any,
     write,
 )
 
-__all__ = ["CHUNK_BYTES", "PipeEnd"]
+__all__ = ["CHUNK_BYTES", "LINGER_SECONDS", "PipeEnd"]
 
 CHUNK_BYTES: Final = 65536
 """Most bytes in one write: as many as the pipe's own buffer holds, and as wait here while that is full."""
 
+LINGER_SECONDS: Final = 5.0
+"""Seconds that the peer of a closed pipe has to read what waits behind it."""
+
 # The lowest bit of an event keeps the completion of its operation from an I/O completion port.
 _UNTOLD: Final = 1
 _NO_BYTES: Final = bytearray(1)
-# Operations that outlive the end they were begun on, with their buffers: the system writes to their memory when they
-# end, whoever has forgotten them by then. It is the process's memory, so this belongs to the process.
-_orphans: list[tuple[Overlapped, bytes]] = []
 
 
 class PipeEnd:
@@ -112,23 +114,39 @@ class PipeEnd:
         return operation
 
     def close(self, waiting: Overlapped | None = None) -> None:
-        """Close this end, and give up `waiting`. What was taken over still goes, as long as this process lives.
+        """Close this end, and give up `waiting`. Idempotent.
 
-        Idempotent.
+        Where a write still waits for room, a thread closes it once the peer has made that: not every system lets the
+        peer read it afterwards. That ends with this process, and after `LINGER_SECONDS`.
         """
         if self._closed:
             return
         self._closed = True
-        _orphans[:] = [each for each in _orphans if each[0].pending]
         if waiting is not None and waiting.pending:
             settle(self.handle, waiting)
         if self._writing is not None and self._writing.pending:
-            _orphans.append((self._writing, self._written))
+            threading.Thread(target=self._linger, name="poppo_ipc closes a pipe", daemon=True).start()
+        else:
+            self._close_handles()
+
+    def _linger(self) -> None:
+        wait_any([self.writable], LINGER_SECONDS)
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if self._writing is not None and self._writing.pending:
+            settle(self.handle, self._writing)
+        self._close_handles()
+
+    def _close_handles(self) -> None:
         for handle in (self.handle, self.readable, self.writable):
             close_handle(handle)
 
     def __del__(self) -> None:
-        self.close()
+        # Nobody waits for a forgotten end, but the system would still write to the memory of its operation.
+        if not self._closed:
+            self._closed = True
+            self._give_up()
 
     @staticmethod
     def _untold(event: int) -> Overlapped:

@@ -9,8 +9,7 @@ import sys
 assert sys.platform == "win32"
 
 import errno
-import random
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Final
 
 from ..errors import AddressError, AddressInUse, ConnectFailed
@@ -18,6 +17,7 @@ from ._address import PIPE_PREFIX, SOCKET_VARIABLE, Address
 from ._borders import REMEDY, check_trusted
 from ._peer import PeerCredentials
 from ._pipe_end import PipeEnd
+from ._pipe_rules import descriptor_text
 from ._win32 import (
     ERROR_ACCESS_DENIED,
     ERROR_BAD_PATHNAME,
@@ -35,9 +35,7 @@ from ._win32 import (
 from ._win32_security import Descriptor, own_sid, owner_of, sid_of_process
 
 __all__ = [
-    "busy_waits",
     "client_credentials",
-    "descriptor_text",
     "has_gone",
     "make_instance",
     "open_end",
@@ -48,8 +46,6 @@ __all__ = [
 # Short of memory, handles or the pool that pipes live in: others give it back.
 _SHORTAGES: Final = {4: errno.EMFILE, 8: errno.ENOMEM, 14: errno.ENOMEM, 1450: errno.ENOBUFS, 1455: errno.ENOMEM}
 _GONE: Final = frozenset({ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED})
-_FIRST_WAIT: Final = 0.001
-_LONGEST_WAIT: Final = 0.05
 
 
 def _path(address: Address) -> str:
@@ -57,15 +53,6 @@ def _path(address: Address) -> str:
 
 
 # -- the server's end ----------------------------------------------------------------------------------------------
-
-
-def descriptor_text(sid: str) -> str:
-    """The descriptor, as SDDL, of a pipe that the user `sid` and the system may use, and nobody over the network.
-
-    It is protected: nothing is inherited. The owner is named, since Windows would give what an elevated process makes
-    to all administrators.
-    """
-    return f"O:{sid}D:P(D;;GA;;;NU)(A;;GA;;;{sid})(A;;GA;;;SY)"
 
 
 def make_instance(address: Address, *, first: bool) -> int:
@@ -118,19 +105,6 @@ def open_end(address: Address) -> PipeEnd | None:
         if error.winerror == ERROR_PIPE_BUSY:
             return None
         raise _connect_failed(address, error) from error
-
-
-def busy_waits(chance: random.Random | None = None) -> Iterator[float]:
-    """Seconds to wait between tries at a pipe whose instances are all taken, for ever.
-
-    They grow from 1 ms to 50 ms, each by chance between half of that and all of it: a crowd that came at once must not
-    come at once again.
-    """
-    chance = chance or random.Random()
-    wait = _FIRST_WAIT
-    while True:
-        yield wait * chance.uniform(0.5, 1.0)
-        wait = min(wait * 2, _LONGEST_WAIT)
 
 
 def trusted_server(handle: int, address: Address, trusted_uids: Collection[int | str] | None) -> PeerCredentials:

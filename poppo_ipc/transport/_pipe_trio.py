@@ -27,7 +27,6 @@ from ._peer import PeerCredentials
 from ._pipe_claim import PipeClaim
 from ._pipe_end import PipeEnd
 from ._pipe_open import (
-    busy_waits,
     client_credentials,
     has_gone,
     make_instance,
@@ -35,6 +34,7 @@ from ._pipe_open import (
     shortage,
     trusted_server,
 )
+from ._pipe_rules import busy_waits
 from ._polled import PolledStream
 from ._win32 import Overlapped, cancel, connect_instance, set_event
 

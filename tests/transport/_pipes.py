@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from poppo_ipc.transport import Address, Stream, connect
 
-__all__ = ["asyncio_pipes", "has_more", "may_read_ahead"]
+if TYPE_CHECKING:
+    from poppo_ipc.transport._pipe_end import PipeEnd
+
+__all__ = ["asyncio_pipes", "end_of", "has_more", "may_read_ahead"]
 
 
 async def asyncio_pipes(address: str) -> tuple[Stream, Stream]:
@@ -20,6 +24,12 @@ async def asyncio_pipes(address: str) -> tuple[Stream, Stream]:
     end = PipeEnd(make_instance(place, first=True))
     near = await connect(place)
     return near, await PipeStream.over(end, place, client_credentials(end.handle))
+
+
+def end_of(stream: Stream) -> PipeEnd:
+    """What is below a stream."""
+    holder = getattr(stream, "_waits", None) or stream._pipe  # type: ignore[attr-defined]
+    return holder.end
 
 
 def may_read_ahead(stream: Stream) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,31 +16,79 @@ from poppo_ipc.errors import AddressError
 from poppo_ipc.transport import Address, AddressKind, check_path_length
 from poppo_ipc.transport._address import path_limit
 
+PIPE = AddressKind.PIPE
 
-@pytest.mark.parametrize(
-    ("text", "kind", "name"),
-    [
-        ("unix:/run/a.sock", AddressKind.UNIX, "/run/a.sock"),
-        ("unix:///run/a.sock", AddressKind.UNIX, "/run/a.sock"),
-        ("/run/a.sock", AddressKind.UNIX, "/run/a.sock"),
-        ("/run//./a.sock/", AddressKind.UNIX, "/run/a.sock"),
-        ("/run/../a.sock", AddressKind.UNIX, "/run/../a.sock"),
-        ("/a b:c", AddressKind.UNIX, "/a b:c"),
-        ("npipe:daemon", AddressKind.PIPE, "daemon"),
-        ("npipe:////./pipe/daemon", AddressKind.PIPE, "daemon"),
-        (r"\\.\pipe\daemon", AddressKind.PIPE, "daemon"),
-        (r"\\.\PIPE\daemon", AddressKind.PIPE, "daemon"),
-        ("memory:x", AddressKind.MEMORY, "x"),
-        ("memory:a:b", AddressKind.MEMORY, "a:b"),
-        (Path("/run/a.sock"), AddressKind.UNIX, "/run/a.sock"),
-        (Path("/memory:x"), AddressKind.UNIX, "/memory:x"),
-    ],
-)
-def test_what_is_understood(text: str | Path, kind: AddressKind, name: str) -> None:
+
+def check(text: str | Path, kind: AddressKind, name: str) -> None:
     address = Address.parse(text)
     assert (address.kind, address.name) == (kind, name)
     assert Address.parse(str(address)) == address
     assert Address.parse(address) is address
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name"),
+    [
+        ("npipe:daemon", PIPE, "daemon"),
+        ("npipe:////./pipe/daemon", PIPE, "daemon"),
+        (r"\\.\pipe\daemon", PIPE, "daemon"),
+        (r"\\.\PIPE\daemon", PIPE, "daemon"),
+        (r"npipe:\\.\pipe\daemon", PIPE, "daemon"),
+        ("npipe:My-Daemon.1", PIPE, "my-daemon.1"),
+        (r"\\.\pipe\Daemon:x y", PIPE, "daemon:x y"),
+        ("npipe:\u0130\u00c9", PIPE, "\u0130\u00c9"),
+        ("memory:x", AddressKind.MEMORY, "x"),
+        ("memory:X:b", AddressKind.MEMORY, "X:b"),
+    ],
+)
+def test_what_is_understood(text: str, kind: AddressKind, name: str) -> None:
+    check(text, kind, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("unix:/run/a.sock", "/run/a.sock"),
+        ("unix:///run/a.sock", "/run/a.sock"),
+        ("/run/a.sock", "/run/a.sock"),
+        ("/run//./a.sock/", "/run/a.sock"),
+        ("/run/../a.sock", "/run/../a.sock"),
+        ("//./pipe/daemon", "/pipe/daemon"),
+        ("/a b:c", "/a b:c"),
+        (Path("/run/a.sock"), "/run/a.sock"),
+        (Path("/memory:x"), "/memory:x"),
+    ],
+)
+def test_paths_of_unix(text: str | Path, name: str) -> None:
+    check(text, AddressKind.UNIX, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name"),
+    [
+        (r"C:\run\a.sock", AddressKind.UNIX, r"C:\run\a.sock"),
+        ("C:/run//./a.sock", AddressKind.UNIX, r"C:\run\a.sock"),
+        (r"unix:C:\run\a.sock", AddressKind.UNIX, r"C:\run\a.sock"),
+        (r"C:\run\..\a.sock", AddressKind.UNIX, r"C:\a.sock"),
+        (r"\\server\share\a.sock", AddressKind.UNIX, r"\\server\share\a.sock"),
+        (Path("C:/run/npipe"), AddressKind.UNIX, r"C:\run\npipe"),
+        ("//./pipe/Daemon", PIPE, "daemon"),
+        (r"\\./PIPE\daemon", PIPE, "daemon"),
+    ],
+)
+def test_paths_of_windows(text: str | Path, kind: AddressKind, name: str) -> None:
+    check(text, kind, name)
+
+
+def test_windows_takes_a_bare_name_from_the_working_directory() -> None:
+    assert Address.parse("daemon").name == rf"{os.getcwd()}\daemon"
+    assert Address.parse(r".\daemon").name == rf"{os.getcwd()}\daemon"
+
+
+def refused(text: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        Address.parse(text)
+    assert caught.value.code == "ADDRESS_INVALID"
 
 
 @pytest.mark.parametrize(
@@ -54,20 +103,28 @@ def test_what_is_understood(text: str | Path, kind: AddressKind, name: str) -> N
         "/a\0b",
         "\0abstract",
         "memory:\0",
+        "npipe:a\0b",
         r"npipe:a\b",
         "npipe:a/b",
         "npipe:" + "x" * 300,
+        r"\\.\pipe" + "\\",
+        r"\\.\pipe\a\b",
         r"\\other\pipe\daemon",
         "tcp://localhost:80",
         "http://x",
-        "/\ud800",
-        "~nobody-has-this-name/x",
     ],
 )
 def test_what_is_refused(text: str) -> None:
-    with pytest.raises(AddressError) as caught:
-        Address.parse(text)
-    assert caught.value.code == "ADDRESS_INVALID"
+    refused(text)
+
+
+@pytest.mark.parametrize("text", ["/\ud800", "~nobody-has-this-name/x"])
+def test_what_unix_refuses(text: str) -> None:
+    refused(text)
+
+
+def test_two_cases_of_a_pipes_name_are_one_address() -> None:
+    assert Address.parse("npipe:Daemon") == Address(PIPE, "DAEMON") == Address.parse(r"\\.\Pipe\daemon")
 
 
 def test_a_refusal_says_what_is_allowed() -> None:
@@ -109,13 +166,14 @@ def test_a_relative_path_without_a_working_directory(monkeypatch: pytest.MonkeyP
 
 def test_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
+    default = "npipe:poppobuilder-daemon" if sys.platform == "win32" else "unix:/home/me/.poppobuilder/daemon.sock"
     monkeypatch.delenv("POPPO_SOCKET", raising=False)
-    assert str(Address.default()) == "unix:/home/me/.poppobuilder/daemon.sock"
+    assert str(Address.default()) == default
     monkeypatch.setenv("POPPO_SOCKET", "")
-    assert str(Address.default()) == "unix:/home/me/.poppobuilder/daemon.sock"
+    assert str(Address.default()) == default
     monkeypatch.setenv("POPPO_SOCKET", "memory:x")
     assert str(Address.default()) == "memory:x"
-    assert str(Address.default({"POPPO_SOCKET": "/a"})) == "unix:/a"
+    assert str(Address.default({"POPPO_SOCKET": "npipe:a"})) == "npipe:a"
 
 
 def test_addresses_are_values() -> None:

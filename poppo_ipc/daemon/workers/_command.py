@@ -7,19 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
 from poppo_ipc.daemon.workers._call import Result, failed
 from poppo_ipc.daemon.workers._exits import exit_text
 from poppo_ipc.daemon.workers._output import pass_on
+from poppo_ipc.daemon.workers._program import BatchFile, command_environment, program_of
 
 __all__ = ["run_command"]
-
-#: What a command gets of the daemon's environment: what programs need to find their way, and no secret of the daemon.
-_BASE_NAMES: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")
-_DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
 class _Pipes(Protocol):
@@ -35,14 +32,6 @@ class _Command(msgspec.Struct, forbid_unknown_fields=True):
     cwd: str | None = None
     env: dict[str, str] = {}
     stdin: str | None = None
-
-
-def base_environment() -> dict[str, str]:
-    """The environment of a command that asks for nothing."""
-    found = {name: os.environ[name] for name in _BASE_NAMES if name in os.environ}
-    found.update({name: value for name, value in os.environ.items() if name.startswith("LC_")})
-    found.setdefault("PATH", _DEFAULT_PATH)
-    return found
 
 
 def run_command(payload: bytes | msgspec.Raw, home: str | None, stopping: Callable[[], bool]) -> Result:
@@ -78,17 +67,24 @@ def _open_relay(stack: ExitStack) -> _Pipes | None:
 
 def _run(command: _Command, cwd: str | None, relay: _Pipes | None) -> Result:
     stdout, stderr = (None, None) if relay is None else relay.writers
+    environment = command_environment(command.env)
     try:
+        program = None
+        if sys.platform == "win32":
+            program = program_of(command.argv[0], environment, cwd or os.getcwd())
         process = subprocess.Popen(
             command.argv,
+            executable=program,
             cwd=cwd,
-            env=base_environment() | command.env,
+            env=environment,
             stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
             stdout=stdout,
             stderr=stderr,
         )
     except FileNotFoundError:
         return failed(f"Command not found: {command.argv[0]}")
+    except BatchFile as error:
+        return failed(f"{error} is a batch file, which a shell would run: name that shell (cmd /c) as the program")
     except PermissionError:
         return failed(f"Command cannot be executed, permission denied: {command.argv[0]}")
     except ValueError as error:

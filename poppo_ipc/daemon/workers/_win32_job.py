@@ -26,7 +26,7 @@ _DIE_ON_UNHANDLED_EXCEPTION: Final = 0x0400
 _KILL_ON_JOB_CLOSE: Final = 0x2000
 
 _PROCESS_TERMINATE: Final = 0x0001
-_PROCESS_QUERY_LIMITED_INFORMATION: Final = 0x1000
+_PROCESS_QUERY_INFORMATION: Final = 0x0400
 
 _ERROR_MORE_DATA: Final = 234
 
@@ -140,7 +140,7 @@ class Job:
 
     def kill_one(self, pid: int, code: int) -> None:
         """End one process, if it is of this job: its number may be another's by now."""
-        process = _OpenProcess(_PROCESS_TERMINATE | _PROCESS_QUERY_LIMITED_INFORMATION, False, pid)
+        process = _OpenProcess(_PROCESS_TERMINATE | _PROCESS_QUERY_INFORMATION, False, pid)
         if not process:
             return  # it has gone
         try:

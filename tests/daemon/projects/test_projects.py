@@ -58,15 +58,22 @@ async def test_its_name_is_that_of_its_directory_where_none_is_given(
 async def test_a_directory_is_one_project_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with bench(tmp_path) as it:
         await add(it, tmp_path / "here")
-        os.symlink(tmp_path / "here", tmp_path / "link")
         monkeypatch.setenv("USERPROFILE" if sys.platform == "win32" else "HOME", str(tmp_path))
-        for path in ("here", "here/", "link", "here/../here", "./here"):
+        for path in ("here", "here/", "here/../here", "./here"):
             with pytest.raises(Conflict, match="is a project already"):
                 await it.projects.add(None, f"{tmp_path}/{path}", "other", None)
         with pytest.raises(Conflict):
             await it.projects.add(None, "~/here", None, None)
         assert len(it.projects.list()) == 1
         assert len(it.told("project.added")) == 1
+
+
+async def test_a_directory_is_one_project_behind_a_link(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        await add(it, tmp_path / "here")
+        os.symlink(tmp_path / "here", tmp_path / "link", target_is_directory=True)
+        with pytest.raises(Conflict, match="is a project already"):
+            await it.projects.add(None, str(tmp_path / "link"), "other", None)
 
 
 async def test_added_twice_at_once_one_of_both_is_added(tmp_path: Path) -> None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 
-import psutil
 import pytest
 
-from .kit import open_descriptors
+from .kit import children, open_descriptors
 
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     before = open_descriptors()
     yield
-    left = psutil.Process().children(recursive=True)
-    assert left == [], "processes were left"
+    assert children() == [], "processes were left"
     gc.collect()
     assert open_descriptors() - before == set(), "descriptors were left"

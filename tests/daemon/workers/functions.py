@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +16,9 @@ from typing import Any
 from poppo_ipc.daemon.workers import current_task
 
 _held: list[bytearray] = []
+
+#: What a task is asked to end by.
+STOP = signal.SIGINT if sys.platform == "win32" else signal.SIGTERM
 
 
 def noop() -> None:
@@ -83,7 +89,7 @@ def turns(count: int) -> None:
 
 def children_print() -> None:
     print("one")
-    subprocess.run(["echo", "two"], check=True)
+    subprocess.run([sys.executable, "-c", "import os; os.write(1, b'two\\n')"], check=True)
     os.write(1, b"three\n")
     print("four", end="")
 
@@ -108,6 +114,8 @@ def flood(size: int) -> None:
 
 def segfault() -> None:
     print("on the way", flush=True)
+    if sys.platform == "win32":
+        faulthandler._read_null()  # what ctypes does there is caught
     ctypes.string_at(0)
 
 
@@ -117,7 +125,7 @@ def exit_now(code: int) -> None:
 
 
 def kill_self() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), 9)
 
 
 def hang() -> None:
@@ -150,15 +158,19 @@ async def trio_hang() -> None:
 
 
 def stubborn() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(STOP, signal.SIG_IGN)
     hang()
 
 
-def gate(path: str) -> str:
-    """Wait until somebody opens the pipe for writing and closes it."""
-    print("ready")
-    with open(path) as pipe:
-        return pipe.read()
+def gate(port: int) -> str:
+    """Wait until the gate at this port is opened; gives what is said there."""
+    with socket.create_connection(("127.0.0.1", port)) as stream:
+        print("ready")
+        # Windows interrupts no call that waits for a socket.
+        while not select.select([stream], [], [], 0.02)[0]:
+            continue
+        with stream.makefile() as said:
+            return said.read()
 
 
 _FAMILY = """
@@ -168,9 +180,27 @@ setsid sh -c 'trap "" TERM; echo 3 $$; exec sleep 1000' &
 """
 
 
+_WINDOWS_SLEEPER = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(1000)"
+_WINDOWS_FAMILY = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sleeper, command = sys.argv[1], [sys.executable, "-I", "-S", "-c"]
+print(1, subprocess.Popen([*command, sleeper]).pid, flush=True)
+leave = "import subprocess, sys; print(2, subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL).pid)"
+subprocess.run([*command, leave, *command, sleeper])
+alone = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+print(3, subprocess.Popen([*command, sleeper], creationflags=alone).pid, flush=True)
+time.sleep(1000)
+"""
+
+
 def family(then: str) -> list[int]:
     """Leave a shell, its child that ignores SIGTERM, an orphan, and one in a session of its own; say their numbers."""
-    process = subprocess.Popen(["sh", "-c", _FAMILY + "wait"], stdout=subprocess.PIPE, text=True)
+    if sys.platform == "win32":
+        command = [sys.executable, "-I", "-S", "-c", _WINDOWS_FAMILY, _WINDOWS_SLEEPER]
+    else:
+        command = ["sh", "-c", _FAMILY + "wait"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said = sorted(process.stdout.readline().split() for _ in range(3))
     pids = [process.pid, *(int(pid) for _, pid in said)]
@@ -189,7 +219,14 @@ def family(then: str) -> list[int]:
 
 
 def daemonize() -> int:
-    """Leave one process that has nothing to do with this one any more: no parent, no group, no session."""
+    """Leave one process that has nothing to do with this one any more: no parent, no group, no session, no job."""
+    if sys.platform == "win32":
+        command = [sys.executable, "-I", "-S", "-c", _WINDOWS_SLEEPER]
+        alone = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+        try:
+            return subprocess.Popen(command, creationflags=alone | subprocess.CREATE_BREAKAWAY_FROM_JOB).pid
+        except OSError:  # as Windows refuses to let it out of its job
+            return subprocess.Popen(command, creationflags=alone).pid
     script = "setsid sh -c 'echo $$; exec sleep 1000' & read -r line"
     with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
         assert shell.stdout is not None
@@ -252,7 +289,7 @@ def inherited() -> str:
 
 def noisy_child() -> None:
     """Leave a child that prints for ever."""
-    subprocess.Popen(["sh", "-c", "while :; do echo noise; done"])
+    subprocess.Popen([sys.executable, "-c", "while True: print('noise')"])
     print("begun")
 
 

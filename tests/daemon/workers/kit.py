@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import select
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -18,7 +19,7 @@ from poppo_ipc.daemon.workers import Ending, Functions, Job, JobOutcome, PoolOpt
 
 from . import functions as task_functions
 
-LIMIT = 20.0
+LIMIT = 20.0 if sys.platform != "win32" else 60.0
 """Seconds after which a test that waits has failed."""
 
 
@@ -170,6 +171,36 @@ async def running(functions: Functions | None = None, **options: Any) -> AsyncIt
     assert sorted(taken) == sorted(source.outcomes), "a job was lost"
 
 
+class Gate:
+    """What a `gate` of the functions waits at."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.payload = {"port": self._listener.getsockname()[1]}
+
+    async def open(self, text: str = "x") -> None:
+        """Let one through that waits, with a text to take along."""
+        stream, _ = await trio.to_thread.run_sync(self._listener.accept)
+        with stream:
+            stream.sendall(text.encode())
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._listener.close()
+
+
+#: How a process ends that `kill` has killed, in words.
+KILLED = "exited with code 9" if sys.platform == "win32" else "killed by SIGKILL"
+
+
+def kill(pid: int | None) -> None:
+    """Kill a process: on Unix by a signal, on Windows with an exit code, that is 9."""
+    assert pid is not None
+    os.kill(pid, 9)
+
+
 def interrupted(outcome: JobOutcome) -> bool:
     return outcome.ending is Ending.INTERRUPTED
 
@@ -213,9 +244,23 @@ def guardian_of(worker: int) -> psutil.Process:
     return found
 
 
+def children() -> list[int]:
+    """The processes below this one; on Windows those that it has started itself."""
+    if sys.platform != "win32":
+        return [process.pid for process in psutil.Process().children(recursive=True)]
+    found = []
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            if psutil.Process(pid).ppid() == os.getpid():
+                found.append(pid)
+    return found
+
+
 def open_descriptors() -> set[str]:
-    """What this process has open, as names of files, pipes and sockets."""
-    found = set()
+    """What this process has open, as names of files, pipes and sockets. Nothing on Windows: wine counts no handles."""
+    found: set[str] = set()
+    if sys.platform == "win32":
+        return found
     for fd in os.listdir("/proc/self/fd"):
         try:
             found.add(f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}")

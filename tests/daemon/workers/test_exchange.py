@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import trio
 import trio.testing
@@ -12,7 +9,7 @@ import trio.testing
 from poppo_ipc.daemon.workers import Ending, Job, JobOutcome, PoolOptions, WorkerPool
 from poppo_ipc.daemon.workers._process import WorkerProcess
 
-from .kit import LIMIT, Events, Source, alive, interrupted, registry, running
+from .kit import LIMIT, Events, Gate, Source, alive, interrupted, kill, registry, running
 
 pytestmark = pytest.mark.trio
 
@@ -50,27 +47,26 @@ async def test_jobs_that_wait_come_with_the_end_of_the_one_before() -> None:
 
 
 @pytest.mark.parametrize("how", ["recycled", "restarted", "scaled down", "stopped", "died"])
-async def test_who_is_to_go_takes_no_job_with_the_end_of_its_last(tmp_path: Path, how: str) -> None:
-    fifo = tmp_path / "gate"
-    os.mkfifo(fifo)
-    async with running(count=1, max_tasks=1 if how == "recycled" else None) as bench:
-        held = bench.source.submit("exit_now", {"code": 3}) if how == "died" else None
-        held = held or bench.source.submit("gate", {"path": str(fifo)})
-        following = bench.source.submit("noop")
-        if how != "died":
-            await bench.source.said(held)
-        if how == "restarted":
-            await bench.pool.restart(None)
-        elif how == "scaled down":
-            await bench.pool.scale(0)
-        if how == "stopped":
-            bench.pool.cancel_job(held.task_id)
-        elif how != "died":
-            await trio.to_thread.run_sync(fifo.write_text, "x")
-        await bench.events.until(lambda: bench.events.reason("worker-1") is not None)
-        await bench.pool.scale(1)
-        assert (await bench.source.outcome(following)).ending is Ending.COMPLETED
-        assert bench.source.taken == [(held.task_id, "worker-1"), (following.task_id, "worker-2")]
+async def test_who_is_to_go_takes_no_job_with_the_end_of_its_last(how: str) -> None:
+    with Gate() as gate:
+        async with running(count=1, max_tasks=1 if how == "recycled" else None) as bench:
+            held = bench.source.submit("exit_now", {"code": 3}) if how == "died" else None
+            held = held or bench.source.submit("gate", gate.payload)
+            following = bench.source.submit("noop")
+            if how != "died":
+                await bench.source.said(held)
+            if how == "restarted":
+                await bench.pool.restart(None)
+            elif how == "scaled down":
+                await bench.pool.scale(0)
+            if how == "stopped":
+                bench.pool.cancel_job(held.task_id)
+            elif how != "died":
+                await gate.open()
+            await bench.events.until(lambda: bench.events.reason("worker-1") is not None)
+            await bench.pool.scale(1)
+            assert (await bench.source.outcome(following)).ending is Ending.COMPLETED
+            assert bench.source.taken == [(held.task_id, "worker-1"), (following.task_id, "worker-2")]
 
 
 async def test_one_that_comes_out_while_the_grace_ends_is_not_begun() -> None:
@@ -127,9 +123,8 @@ async def test_one_that_comes_out_for_a_worker_that_has_died_is_given_back_unbeg
             source.submit("noop")
             second = source.submit("noop")
             await source.asked.wait()
-            assert worker.pid is not None
-            os.kill(worker.pid, 9)
-            while alive([worker.pid]):
+            kill(worker.pid)
+            while alive([worker.pid or 0]):
                 await trio.lowlevel.checkpoint()
             await trio.testing.wait_all_tasks_blocked(0.01)
             source.gate.set()

@@ -177,38 +177,50 @@ async def test_the_output_of_a_command_is_in_order() -> None:
 async def test_a_command_runs_where_and_how_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "of the daemon")
     (tmp_path / "sub").mkdir()
-    script = 'echo "$PWD|$A|$SECRET|$(cat)"; echo oops >&2'
+    script = (
+        "import os, sys; sys.stderr.write('oops'); "
+        "sys.stdout.write('|'.join((os.getcwd(), os.environ['A'], os.environ.get('SECRET', ''), sys.stdin.read())))"
+    )
     async with running() as bench:
-        payload = {"argv": ["sh", "-c", script], "cwd": "sub", "env": {"A": "b"}, "stdin": "é" * 100_000}
+        payload = {
+            "argv": [sys.executable, "-X", "utf8", "-c", script],
+            "cwd": "sub",
+            "env": {"A": "b"},
+            "stdin": "é" * 100_000,
+        }
         job = bench.source.submit("command", payload, cwd=str(tmp_path))
         outcome = await bench.source.outcome(job)
         assert (outcome.ending, outcome.result, outcome.error) == (Ending.COMPLETED, {"exitCode": 0}, None)
-        assert bench.source.printed(job, "stdout") == f"{tmp_path / 'sub'}|b||{'é' * 100_000}\n"
-        assert bench.source.printed(job, "stderr") == "oops\n"
-        plain = bench.source.submit("command", {"argv": ["sh", "-c", "pwd; cat"]}, cwd=str(tmp_path))
+        assert bench.source.printed(job, "stdout") == f"{tmp_path / 'sub'}|b||{'é' * 100_000}"
+        assert bench.source.printed(job, "stderr") == "oops"
+        script = "import os, sys; sys.stdout.write(os.getcwd() + sys.stdin.read())"
+        plain = bench.source.submit("command", {"argv": [sys.executable, "-c", script]}, cwd=str(tmp_path))
         await bench.source.outcome(plain)
-        assert bench.source.printed(plain) == f"{tmp_path}\n"
+        assert bench.source.printed(plain) == str(tmp_path)
 
 
 async def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
-    script = tmp_path / "script"
-    script.write_text("#!/bin/sh\n")
-    async with running() as bench:
-        for payload, error, result in (
-            ({"argv": ["sh", "-c", "exit 3"]}, "code 3", {"exitCode": 3}),
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    invalid = "The payload of a command is not valid: "
+    absent = str(tmp_path / "absent")
+    cases: list[tuple[dict[str, Any], str, Any]] = [
+        ({"argv": [sys.executable, "-c", "exit(3)"]}, "code 3", {"exitCode": 3}),
+        ({"argv": ["no-such-program"]}, "Command not found: no-such-program", None),
+        ({"argv": [absent]}, f"Command not found: {absent}", None),
+        ({"argv": ["true"], "cwd": absent}, f"No such working directory: {absent}", None),
+        ({"argv": []}, f"{invalid}`argv` names no program", None),
+        ({"argv": ["a\0b"]}, f"{invalid}embedded null byte", None),
+        ({"argv": "ls"}, f"{invalid}Expected `array`, got `str` - at `$.argv`", None),
+        ({"argv": ["ls"], "x": 1}, f"{invalid}Object contains unknown field `x`", None),
+    ]
+    if sys.platform != "win32":
+        cases += [
             ({"argv": ["sh", "-c", "kill -9 $$"]}, "killed by SIGKILL", {"exitCode": -9}),
-            ({"argv": ["no-such-program"]}, "Command not found: no-such-program", None),
-            ({"argv": [str(script)]}, f"Command cannot be executed, permission denied: {script}", None),
-            ({"argv": ["true"], "cwd": "/absent"}, "No such working directory: /absent", None),
-            ({"argv": []}, "The payload of a command is not valid: `argv` names no program", None),
-            ({"argv": ["a\0b"]}, "The payload of a command is not valid: embedded null byte", None),
-            ({"argv": "ls"}, "The payload of a command is not valid: Expected `array`, got `str` - at `$.argv`", None),
-            (
-                {"argv": ["ls"], "x": 1},
-                "The payload of a command is not valid: Object contains unknown field `x`",
-                None,
-            ),
-        ):
+            ({"argv": [str(program)]}, f"Command cannot be executed, permission denied: {program}", None),
+        ]
+    async with running() as bench:
+        for payload, error, result in cases:
             outcome = await bench.source.run("command", payload)
             assert (outcome.ending, outcome.error, outcome.result) == (Ending.FAILED, error, result)
 
@@ -226,10 +238,14 @@ async def test_children_get_no_descriptor_of_the_worker() -> None:
 # -- the process ------------------------------------------------------------------------------------------------
 
 
-async def test_a_worker_is_light_and_leads_a_group_of_its_own() -> None:
+async def test_a_worker_is_light() -> None:
     async with running() as bench:
         loaded = set((await bench.source.run("modules")).result)
         assert loaded & {"trio", "attr", "asyncio", "psutil", "poppo_ipc.protocol"} == set()
+
+
+async def test_a_worker_leads_a_group_of_its_own() -> None:
+    async with running() as bench:
         pid = bench.only().pid
         assert pid is not None
         assert os.getpgid(pid) == os.getsid(pid) == pid

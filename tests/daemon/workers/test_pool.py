@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ import trio.testing
 from poppo_ipc.daemon.workers import Ending, PoolOptions, WorkerPool
 from poppo_ipc.errors import InvalidArgs, NotFound, ShuttingDown
 
-from .kit import LIMIT, Bench, Events, Source, alive, interrupted, registry, running, wait_gone
+from .kit import LIMIT, Bench, Events, Gate, Source, alive, interrupted, registry, running, wait_gone
 
 pytestmark = pytest.mark.trio
 
@@ -44,67 +42,64 @@ async def test_scaling_from_none_to_four_to_one_under_load_loses_nothing() -> No
         assert (await source.outcome(last)).ending is Ending.COMPLETED
 
 
-async def test_the_newest_idle_go_first_and_a_busy_one_finishes(tmp_path: Path) -> None:
-    fifo = tmp_path / "gate"
-    os.mkfifo(fifo)
-    async with running(count=3) as bench:
-        # Idle workers take turns; the newest is to be the busy one.
-        while len(bench.source.taken) < 3 or bench.source.taken[-3][1] != "worker-3":
+async def test_the_newest_idle_go_first_and_a_busy_one_finishes() -> None:
+    with Gate() as gate:
+        async with running(count=3) as bench:
+            # Idle workers take turns; the newest is to be the busy one.
+            while len(bench.source.taken) < 3 or bench.source.taken[-3][1] != "worker-3":
+                await bench.source.run("noop")
+            job = bench.source.submit("gate", gate.payload)
+            await bench.source.said(job)
+            busy = bench.source.taken[-1][1]
+            assert busy == "worker-3"
+            idle = ["worker-1", "worker-2"]
+            await bench.pool.scale(2)
+            await _settled(bench, 2)
+            assert set(bench.events.present) == {busy, idle[0]}
+            assert bench.events.reason(idle[1]) == "scaled down"
+            await bench.pool.scale(0)
+            await _settled(bench, 1)
+            assert bench.workers()[busy].state == "busy"
+            assert bench.workers()[busy].current_task == job.task_id
+            await gate.open()
+            assert (await bench.source.outcome(job)).ending is Ending.COMPLETED
+            await _settled(bench, 0)
+
+
+async def test_scaling_up_again_keeps_a_busy_worker_that_was_to_go() -> None:
+    with Gate() as gate:
+        async with running(count=1) as bench:
+            job = bench.source.submit("gate", gate.payload)
+            await bench.source.said(job)
+            await bench.pool.scale(0)
+            await bench.pool.scale(1)
+            await gate.open()
+            await bench.source.outcome(job)
             await bench.source.run("noop")
-        job = bench.source.submit("gate", {"path": str(fifo)})
-        await bench.source.said(job)
-        busy = bench.source.taken[-1][1]
-        assert busy == "worker-3"
-        idle = ["worker-1", "worker-2"]
-        await bench.pool.scale(2)
-        await _settled(bench, 2)
-        assert set(bench.events.present) == {busy, idle[0]}
-        assert bench.events.reason(idle[1]) == "scaled down"
-        await bench.pool.scale(0)
-        await _settled(bench, 1)
-        assert bench.workers()[busy].state == "busy"
-        assert bench.workers()[busy].current_task == job.task_id
-        await trio.to_thread.run_sync(fifo.write_text, "x")
-        assert (await bench.source.outcome(job)).ending is Ending.COMPLETED
-        await _settled(bench, 0)
+            assert [entry[:2] for entry in bench.events.log] == [("added", "worker-1")]
 
 
-async def test_scaling_up_again_keeps_a_busy_worker_that_was_to_go(tmp_path: Path) -> None:
-    fifo = tmp_path / "gate"
-    os.mkfifo(fifo)
-    async with running(count=1) as bench:
-        job = bench.source.submit("gate", {"path": str(fifo)})
-        await bench.source.said(job)
-        await bench.pool.scale(0)
-        await bench.pool.scale(1)
-        await trio.to_thread.run_sync(fifo.write_text, "x")
-        await bench.source.outcome(job)
-        await bench.source.run("noop")
-        assert [entry[:2] for entry in bench.events.log] == [("added", "worker-1")]
-
-
-async def test_restarting_one_and_all_under_load_loses_nothing(tmp_path: Path) -> None:
-    fifo = tmp_path / "gate"
-    os.mkfifo(fifo)
-    async with running(count=2) as bench:
-        source = bench.source
-        held = source.submit("gate", {"path": str(fifo)})
-        await source.said(held)
-        ((_, busy),) = source.taken
-        (idle,) = set(bench.events.present) - {busy}
-        jobs = [source.submit("noop") for _ in range(200)]
-        await bench.pool.restart(idle)
-        await bench.events.until(lambda: bench.events.reason(idle) == "restarted")
-        await bench.pool.restart(None)
-        await bench.pool.restart(None)
-        for job in jobs:
-            assert (await source.outcome(job)).ending is Ending.COMPLETED
-        assert busy in bench.events.present
-        await trio.to_thread.run_sync(fifo.write_text, "x")
-        assert (await source.outcome(held)).ending is Ending.COMPLETED
-        await bench.events.until(lambda: bench.events.reason(busy) == "restarted")
-        await _settled(bench, 2)
-        assert not {busy, idle} & set(bench.events.present)
+async def test_restarting_one_and_all_under_load_loses_nothing() -> None:
+    with Gate() as gate:
+        async with running(count=2) as bench:
+            source = bench.source
+            held = source.submit("gate", gate.payload)
+            await source.said(held)
+            ((_, busy),) = source.taken
+            (idle,) = set(bench.events.present) - {busy}
+            jobs = [source.submit("noop") for _ in range(200)]
+            await bench.pool.restart(idle)
+            await bench.events.until(lambda: bench.events.reason(idle) == "restarted")
+            await bench.pool.restart(None)
+            await bench.pool.restart(None)
+            for job in jobs:
+                assert (await source.outcome(job)).ending is Ending.COMPLETED
+            assert busy in bench.events.present
+            await gate.open()
+            assert (await source.outcome(held)).ending is Ending.COMPLETED
+            await bench.events.until(lambda: bench.events.reason(busy) == "restarted")
+            await _settled(bench, 2)
+            assert not {busy, idle} & set(bench.events.present)
 
 
 async def test_what_makes_no_sense_is_refused() -> None:
@@ -160,20 +155,19 @@ async def test_the_status_is_what_the_system_says() -> None:
 # -- the end ----------------------------------------------------------------------------------------------------
 
 
-async def test_draining_lets_jobs_finish_within_the_grace(tmp_path: Path) -> None:
-    fifo = tmp_path / "gate"
-    os.mkfifo(fifo)
-    async with running(count=2) as bench:
-        job = bench.source.submit("gate", {"path": str(fifo)})
-        await bench.source.said(job)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(bench.pool.drain, LIMIT)
-            await _settled(bench, 1)
-            untaken = bench.source.submit("noop")
-            await trio.to_thread.run_sync(fifo.write_text, "x")
-        assert (await bench.source.outcome(job)).ending is Ending.COMPLETED
-        assert bench.pool.status().total == 0
-        assert untaken.task_id not in bench.source.outcomes
+async def test_draining_lets_jobs_finish_within_the_grace() -> None:
+    with Gate() as gate:
+        async with running(count=2) as bench:
+            job = bench.source.submit("gate", gate.payload)
+            await bench.source.said(job)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(bench.pool.drain, LIMIT)
+                await _settled(bench, 1)
+                untaken = bench.source.submit("noop")
+                await gate.open()
+            assert (await bench.source.outcome(job)).ending is Ending.COMPLETED
+            assert bench.pool.status().total == 0
+            assert untaken.task_id not in bench.source.outcomes
 
 
 async def test_draining_stops_what_runs_after_the_grace() -> None:

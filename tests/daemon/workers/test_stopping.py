@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import sys
 from typing import Any
 
 import pytest
@@ -12,7 +12,8 @@ import trio
 from poppo_ipc.daemon.workers import Ending
 from poppo_ipc.daemon.workers._process import WorkerProcess
 
-from .kit import alive, running, wait_gone
+from .functions import STOP
+from .kit import Gate, alive, running, wait_gone
 
 pytestmark = pytest.mark.trio
 
@@ -35,11 +36,14 @@ async def test_a_function_is_interrupted_and_its_worker_replaced(type: str) -> N
         assert alive([first.pid or 0]) == []
 
 
+_SIGNAL = "import signal, time; signal.signal(signal.Signals(%d), %s); print('ready', flush=True); time.sleep(1000)"
+
+
 @pytest.mark.parametrize("type", ["stubborn", "command"])
-async def test_what_ignores_sigterm_is_killed_after_the_grace(type: str) -> None:
+async def test_what_ignores_the_order_is_killed_after_the_grace(type: str) -> None:
     async with running(kill_grace=0.3) as bench:
-        script = 'trap "" TERM; echo ready; while :; do sleep 1000; done'
-        job = bench.source.submit(type, {"argv": ["sh", "-c", script]} if type == "command" else None)
+        argv = [sys.executable, "-c", _SIGNAL % (STOP, "signal.SIG_IGN")]
+        job = bench.source.submit(type, {"argv": argv} if type == "command" else None)
         await bench.source.said(job)
         begun = trio.current_time()
         assert bench.pool.cancel_job(job.task_id)
@@ -50,12 +54,12 @@ async def test_what_ignores_sigterm_is_killed_after_the_grace(type: str) -> None
 
 async def test_a_command_may_end_in_its_own_way() -> None:
     async with running() as bench:
-        script = 'trap "echo tidied; exit 0" TERM; echo ready; sleep 1000 & wait'
-        job = bench.source.submit("command", {"argv": ["sh", "-c", script]})
+        script = _SIGNAL % (STOP, "lambda *_: exit(print('tidied'))")
+        job = bench.source.submit("command", {"argv": [sys.executable, "-c", script]})
         await bench.source.said(job)
         assert bench.pool.cancel_job(job.task_id)
         assert (await bench.source.outcome(job)).ending is Ending.CANCELLED
-        assert bench.source.printed(job) == "ready\ntidied\n"
+        assert bench.source.printed(job).split() == ["ready", "tidied"]
 
 
 @pytest.mark.parametrize("then", ["hang", "stubborn"])
@@ -164,12 +168,11 @@ async def test_a_function_that_changes_the_signals_does_not_shield_the_next() ->
         assert (await source.outcome(job)).duration < 4.0
 
 
-async def test_a_gated_command_ends_when_it_may(tmp_path: Path) -> None:
+async def test_a_gated_command_ends_when_it_may() -> None:
     """The counterpart: what nobody stops runs to its end."""
-    fifo = tmp_path / "gate"
-    os.mkfifo(fifo)
-    async with running() as bench:
-        job = bench.source.submit("gate", {"path": str(fifo)})
-        await bench.source.said(job)
-        await trio.to_thread.run_sync(fifo.write_text, "through")
-        assert (await bench.source.outcome(job)).result == "through"
+    with Gate() as gate:
+        async with running() as bench:
+            job = bench.source.submit("gate", gate.payload)
+            await bench.source.said(job)
+            await gate.open("through")
+            assert (await bench.source.outcome(job)).result == "through"
