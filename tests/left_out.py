@@ -11,21 +11,21 @@ BENCHMARK = "the benchmarks measure Unix sockets, and ask Linux what processes u
 CONSOLE = "a console, and its keys, are Windows' own"
 COST = "what a program costs the processor is bounded on Unix; under wine there is more to start"
 FIFO = "a named pipe of Unix is a file that can be opened for reading; those of Windows are not"
+HALF_CLOSE = "a named pipe of Windows is closed in both directions at once"
 FORK = "a process is forked on Unix alone"
 GROUPS = "groups and sessions of processes are those of Unix"
-GUARDIAN = "what a job object does on Windows, a guardian does on Unix"
-HALF_CLOSE = "a named pipe of Windows is closed in both directions at once"
 HANDLES = "the worker's channel is no descriptor on Windows, and survives that"
+GUARDIAN = "what a job object does on Windows, a guardian does on Unix"
 MODES = "file modes, owners and sticky directories are those of Unix"
 NAMES = "a name that is no text is one of Unix"
 NO_LINKS = "wine finds nothing behind the symbolic links that it makes"
 NO_FOLLOW = "on Windows a link is not told apart when it is opened (O_NOFOLLOW); the directory is its owner's alone"
 OPEN_FILES = "a limit on open files (RLIMIT_NOFILE) is one of Unix"
-PROC = "what a process has open is read from /proc"
 READER = "Windows does not tell who writes nothing to a pipe that its reader has gone"
-RELAY = "only Linux tells the order of writes to two pipes"
 SHELLS = "it is about shells and programs of Unix"
 SIGNALS = "Windows has no signals from outside; cli/test_console.py has Ctrl-C there"
+PROC = "what a process has open is read from /proc"
+RELAY = "only Linux tells the order of writes to two pipes"
 SIGTERM = "a signal from another process (SIGTERM) is one of Unix"
 SOCKET_FILE = "a socket is a file on Unix; a named pipe is none"
 PATHS = "the paths are those of Unix"
@@ -77,8 +77,8 @@ ON_WINDOWS = {
     "cli/test_serve_daemon.py::test_settings_are_read_again_on_sighup_and_by_command": SIGNALS,
     "cli/test_serve_daemon.py::test_the_service_manager_hears_how_it_is": ACTIVATION,
     "cli/test_serve_daemon.py::test_the_token_is_in_no_output_no_log_and_no_task": MODES,
-    "cli/test_service.py::test_files_that_say_something_else_are_left_alone": UNIX_SOCKETS,
     "cli/test_service.py::test_launchd_gets_a_property_list": UNIX_SOCKETS,
+    "cli/test_service.py::test_files_that_say_something_else_are_left_alone": UNIX_SOCKETS,
     "cli/test_service.py::test_systemd_has_nothing_against_the_units": UNIX_SOCKETS,
     "cli/test_service.py::test_the_printed_units_are_those_that_are_written": UNIX_SOCKETS,
     "cli/test_service.py::test_the_units_socket_and_command_start_a_daemon_that_tells_systemd": ACTIVATION,

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from poppo_ipc import SyncClient
+from poppo_ipc import Address, SyncClient
 
 from .processes import PATIENCE, Program, Serve, at, end_of, environment
 from .program import PROGRAM, Shell, on_terminal, to_the_end
