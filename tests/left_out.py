@@ -9,11 +9,13 @@ from __future__ import annotations
 ACTIVATION = "service managers hand over sockets on Unix only"
 BENCHMARK = "the benchmarks measure Unix sockets, and ask Linux what processes use"
 COST = "what a program costs the processor is bounded on Unix; under wine there is more to start"
+ACCESS_LISTS = "access lists are those of Windows"
 FIFO = "a named pipe of Unix is a file that can be opened for reading; those of Windows are not"
 FORK = "a process is forked on Unix alone"
 GROUPS = "groups and sessions of processes are those of Unix"
 HANDLES = "the worker's channel is no descriptor on Windows, and survives that"
 GUARDIAN = "what a job object does on Windows, a guardian does on Unix"
+JOBS = "job objects and consoles are those of Windows"
 MODES = "file modes, owners and sticky directories are those of Unix"
 NAMES = "a name that is no text is one of Unix"
 NO_LINKS = "wine finds nothing behind the symbolic links that it makes"
@@ -89,6 +91,7 @@ ON_WINDOWS = {
 
 #: About Windows itself.
 ON_UNIX = {
+    "daemon/workers/test_windows.py": JOBS,
     "transport/test_address.py::test_paths_of_windows": WINDOWS_PATHS,
     "transport/test_address.py::test_windows_takes_a_bare_name_from_the_working_directory": WINDOWS_PATHS,
     "transport/test_pipe_asyncio.py": PIPES,
@@ -99,4 +102,5 @@ ON_UNIX = {
     "transport/test_pipe_security.py": PIPES,
     "transport/test_pipe_server.py": PIPES,
     "transport/test_pipe_stream.py": PIPES,
+    "transport/test_win32_files.py": ACCESS_LISTS,
 }
