@@ -8,9 +8,11 @@ from __future__ import annotations
 
 ACTIVATION = "service managers hand over sockets on Unix only"
 BENCHMARK = "the benchmarks measure Unix sockets, and ask Linux what processes use"
+CONSOLE = "a console, and its keys, are Windows' own"
 COST = "what a program costs the processor is bounded on Unix; under wine there is more to start"
 ACCESS_LISTS = "access lists are those of Windows"
 FIFO = "a named pipe of Unix is a file that can be opened for reading; those of Windows are not"
+HALF_CLOSE = "a named pipe of Windows is closed in both directions at once"
 FORK = "a process is forked on Unix alone"
 GROUPS = "groups and sessions of processes are those of Unix"
 HANDLES = "the worker's channel is no descriptor on Windows, and survives that"
@@ -21,6 +23,9 @@ NAMES = "a name that is no text is one of Unix"
 NO_LINKS = "wine finds nothing behind the symbolic links that it makes"
 NO_FOLLOW = "on Windows a link is not told apart when it is opened (O_NOFOLLOW); the directory is its owner's alone"
 OPEN_FILES = "a limit on open files (RLIMIT_NOFILE) is one of Unix"
+READER = "Windows does not tell who writes nothing to a pipe that its reader has gone"
+SHELLS = "it is about shells and programs of Unix"
+SIGNALS = "Windows has no signals from outside; cli/test_console.py has Ctrl-C there"
 PROC = "what a process has open is read from /proc"
 RELAY = "only Linux tells the order of writes to two pipes"
 SIGTERM = "a signal from another process (SIGTERM) is one of Unix"
@@ -34,8 +39,73 @@ TICKS = (
 UNIX_SOCKETS = "Python has no Unix sockets on Windows"
 WINDOWS_PATHS = "the paths are those of Windows"
 
+_DEFECTS = "testing/test_conformance.py::test_what_is_wrong_with_a_server_is_found_and_told"
+
 #: About Unix itself.
 ON_WINDOWS = {
+    "cli/test_activation.py": ACTIVATION,
+    "cli/test_bench_command.py::test_ctrl_c_shows_what_was_measured": SIGNALS,
+    "cli/test_bench_command.py::test_in_a_terminal_it_draws": TERMINAL,
+    "cli/test_call.py::test_ctrl_c_cancels_the_command_and_is_130": SIGNALS,
+    "cli/test_completion.py": SHELLS,
+    "cli/test_demo.py::test_a_temporary_directory_too_deep_for_a_socket_is_no_hindrance": SOCKET_FILE,
+    "cli/test_demo.py::test_interrupted_it_leaves_nothing": SIGNALS,
+    "cli/test_describe.py::test_the_list_has_every_command": TERMINAL,
+    "cli/test_doctor.py::test_a_socket_that_was_left_behind": SOCKET_FILE,
+    "cli/test_doctor.py::test_an_address_that_is_none_or_too_long": SOCKET_FILE,
+    "cli/test_doctor.py::test_it_is_readable_on_a_terminal": TERMINAL,
+    "cli/test_doctor.py::test_no_directory": SOCKET_FILE,
+    "cli/test_doctor.py::test_no_socket_and_nothing_is_made": SOCKET_FILE,
+    "cli/test_doctor.py::test_rights_that_are_too_wide": MODES,
+    "cli/test_doctor.py::test_what_is_no_socket": SOCKET_FILE,
+    "cli/test_doctor.py::test_who_holds_the_lock_is_found_without_taking_it": SOCKET_FILE,
+    "cli/test_events.py::test_a_reader_that_goes_ends_it_quietly_though_nothing_happens": READER,
+    "cli/test_events.py::test_ctrl_c_ends_it_quietly": SIGNALS,
+    "cli/test_events.py::test_ctrl_c_ends_it_while_nobody_reads_what_it_writes": SIGNALS,
+    "cli/test_events.py::test_in_a_terminal_it_is_text": TERMINAL,
+    "cli/test_groups.py::test_a_daemon_has_gone_when_its_lock_is_free_too": SOCKET_FILE,
+    "cli/test_groups.py::test_a_project_from_its_beginning_to_its_end": TERMINAL,
+    "cli/test_groups.py::test_status_on_a_terminal_and_in_a_pipe": TERMINAL,
+    "cli/test_groups.py::test_the_log_is_followed_until_ctrl_c": TERMINAL,
+    "cli/test_groups.py::test_the_log_is_lines_in_a_pipe_and_text_on_a_terminal": TERMINAL,
+    "cli/test_scripts.py": SHELLS,
+    "cli/test_serve.py::test_a_path_too_long_for_a_socket_is_refused_with_its_length": SOCKET_FILE,
+    "cli/test_serve.py::test_a_token_file_that_others_can_read_is_refused_and_nothing_is_left": MODES,
+    "cli/test_serve.py::test_a_token_is_made_for_its_owner_alone_and_told_to_nobody": MODES,
+    "cli/test_serve.py::test_it_serves_until_a_signal_and_ends_in_order": SIGNALS,
+    "cli/test_serve.py::test_the_default_address_is_that_of_the_environment": SIGNALS,
+    "cli/test_serve_daemon.py::test_a_second_signal_ends_it_at_once_though_a_task_runs": SIGNALS,
+    "cli/test_serve_daemon.py::test_a_state_directory_that_is_open_to_others_is_refused": MODES,
+    "cli/test_serve_daemon.py::test_settings_are_read_again_on_sighup_and_by_command": SIGNALS,
+    "cli/test_serve_daemon.py::test_the_service_manager_hears_how_it_is": ACTIVATION,
+    "cli/test_serve_daemon.py::test_the_token_is_in_no_output_no_log_and_no_task": MODES,
+    "cli/test_service.py::test_launchd_gets_a_property_list": UNIX_SOCKETS,
+    "cli/test_service.py::test_files_that_say_something_else_are_left_alone": UNIX_SOCKETS,
+    "cli/test_service.py::test_systemd_has_nothing_against_the_units": UNIX_SOCKETS,
+    "cli/test_service.py::test_the_printed_units_are_those_that_are_written": UNIX_SOCKETS,
+    "cli/test_service.py::test_the_units_socket_and_command_start_a_daemon_that_tells_systemd": ACTIVATION,
+    "cli/test_service.py::test_the_wait_for_the_end_of_an_activated_daemon_does_not_activate_the_next": ACTIVATION,
+    "cli/test_start.py::test_ctrl_c_ends_what_it_started": FIFO,
+    "cli/test_start.py::test_it_runs_on_alone_with_nothing_of_whoever_started_it": TERMINAL,
+    "cli/test_start.py::test_its_end_in_the_middle_leaves_a_daemon_that_runs_and_no_lock": FIFO,
+    "cli/test_start.py::test_one_that_is_not_ready_in_time_is_ended": FIFO,
+    "cli/test_start.py::test_relative_paths_lead_where_they_were_typed": SHELLS,
+    "cli/test_start.py::test_stop_says_on_a_terminal_what_it_waits_for_and_what_to_do": TERMINAL,
+    "cli/test_start.py::test_the_end_of_the_terminal_leaves_it_alive": TERMINAL,
+    "cli/test_start.py::test_what_speaks_otherwise_is_told_of_and_left_alone": UNIX_SOCKETS,
+    "cli/test_steps.py::test_colours_and_a_bar_are_for_terminals": TERMINAL,
+    "cli/test_tasks.py::test_a_run_passes_on_both_streams_and_the_exit_code": SHELLS,
+    "cli/test_tasks.py::test_a_run_that_a_signal_ends_is_128_and_its_number": SIGNALS,
+    "cli/test_tasks.py::test_ctrl_c_cancels_the_task": TERMINAL,
+    "cli/test_tasks.py::test_on_a_terminal_a_task_keeps_its_colours_and_nothing_else": TERMINAL,
+    "cli/test_tasks.py::test_options_of_the_program_need_no_dashes_before_it": SHELLS,
+    "cli/test_tasks.py::test_sigterm_cancels_the_task": SIGNALS,
+    "cli/test_terminal.py": TERMINAL,
+    "cli/test_tokens.py::test_a_new_one_is_in_a_file_of_its_owner_and_not_printed": MODES,
+    "cli/test_top.py::test_a_signal_leaves_the_terminal_as_it_was": TERMINAL,
+    "cli/test_top.py::test_ctrl_c_leaves_the_terminal_as_it_was": TERMINAL,
+    "cli/test_top.py::test_in_a_terminal_under_load_and_over_a_restart": TERMINAL,
+    "cli/test_top.py::test_without_a_daemon_it_is_told_before_the_screen_is_taken": TERMINAL,
     "client/test_import_cost.py::test_one_call_in_a_cold_interpreter": COST,
     "client/test_or_start.py::test_a_file_in_its_place_is_left_alone": SOCKET_FILE,
     "client/test_or_start.py::test_a_socket_that_was_left_behind_is_no_daemon": SOCKET_FILE,
@@ -72,6 +142,8 @@ ON_WINDOWS = {
     "server/test_token_files.py::test_a_file_of_another_user_is_refused": MODES,
     "server/test_token_files.py::test_a_file_that_others_can_read_is_refused": MODES,
     "server/test_token_files.py::test_a_pipe_is_refused_at_once": FIFO,
+    f"{_DEFECTS}[stays when the client has ended]": HALF_CLOSE,
+    "testing/test_strict.py::test_a_socket_that_cannot_be_made_is_told": SOCKET_FILE,
     "transport/test_activation.py": ACTIVATION,
     "transport/test_address.py::test_home_and_working_directory": PATHS,
     "transport/test_address.py::test_a_relative_path_without_a_working_directory": PATHS,
@@ -92,6 +164,7 @@ ON_WINDOWS = {
 #: About Windows itself.
 ON_UNIX = {
     "daemon/workers/test_windows.py": JOBS,
+    "cli/test_console.py": CONSOLE,
     "transport/test_address.py::test_paths_of_windows": WINDOWS_PATHS,
     "transport/test_address.py::test_windows_takes_a_bare_name_from_the_working_directory": WINDOWS_PATHS,
     "transport/test_pipe_asyncio.py": PIPES,

@@ -89,7 +89,7 @@ def spawn(
     argv: Sequence[str],
     output: Output,
     *,
-    cwd: str | os.PathLike[str] | None,
+    cwd: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Child:
     """Start a program apart from this one: Ctrl-C and the end of the terminal do not reach it.

@@ -224,8 +224,14 @@ def _in_process_of_its_own(
             thread.join(_PATIENCE)
         for stream in (process.stdout, process.stderr):
             stream.close()
-    out, err, both = (bytes(part).decode(errors="replace") for part in (*said, together))
+    out, err, both = map(_text, (*said, together))
     return CliResult(exit_code=code if code >= 0 else 128 - code, stdout=out, stderr=err, output=both)
+
+
+def _text(said: bytearray) -> str:
+    """What was said, with the ends of lines that Python's own text files give, on Windows too."""
+    text = bytes(said).decode(errors="replace")
+    return text.replace("\r\n", "\n") if sys.platform == "win32" else text
 
 
 def _read(stream: IO[bytes], part: bytearray, together: bytearray) -> None:

@@ -13,6 +13,7 @@ from typing import Self
 
 from poppo_ipc import Address, SyncClient
 from poppo_ipc.cli._gone import wait_until_gone
+from poppo_ipc.client._probe import somebody_listens
 
 #: Seconds that nothing here takes, even on a machine that has much else to do.
 PATIENCE = 60.0 if sys.platform == "win32" else 30.0
@@ -66,6 +67,11 @@ class Program:
     def send(self, number: int) -> None:
         self._process.send_signal(number)
 
+    def kill(self) -> None:
+        """End it at once, and wait for that."""
+        self._process.kill()
+        self.wait()
+
     def wait(self) -> int:
         """Read all that is left, and give the exit code."""
         rest, _ = self._process.communicate(timeout=PATIENCE)
@@ -88,6 +94,7 @@ class Serve(Program):
 
     def __init__(self, socket: Path, *options: str | Path, env: Mapping[str, str] | None = None) -> None:
         self.socket = at(socket)
+        self._path = socket
         self.state = socket.parent / "state"
         command = [sys.executable, "-m", "poppo_ipc", "serve", "--socket", self.socket, "--state-dir", self.state]
         super().__init__(*command, *options, env=env)
@@ -100,6 +107,11 @@ class Serve(Program):
         """A client with the token of the state directory, or with another."""
         own = self.state / "token"
         return SyncClient(self.socket, token=token or (own.read_text().strip() if own.exists() else None))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a socket, whose owner may be dead, or a pipe, whose owner is not."""
+        return somebody_listens(Address.parse(self.socket)) if sys.platform == "win32" else self._path.is_socket()
 
     def stop(self) -> None:
         """End it in order."""
@@ -117,12 +129,13 @@ def run(*command: str | Path, env: Mapping[str, str] | None = None) -> tuple[int
         return program.wait(), program.output
 
 
-def end_of(path: str) -> None:
-    """Wait until no process has the claim on the socket `path` any more, however it ended."""
+def end_of(address: str) -> None:
+    """Wait until no process has the claim on the socket or pipe any more, however it ended."""
+    parsed = Address.parse(address)
     if sys.platform == "win32":
-        assert wait_until_gone(Address.parse(at(Path(path))), PATIENCE)
+        assert wait_until_gone(parsed, PATIENCE)
     else:
         import fcntl
 
-        with open(f"{path}.lock") as lock:
+        with open(f"{parsed.name}.lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

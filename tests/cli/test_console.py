@@ -1,4 +1,8 @@
-"""Ctrl-C and Ctrl-Break on Windows, pressed in a console that a program has to itself."""
+"""Ctrl-C and Ctrl-Break on Windows.
+
+Ctrl-C is pressed in a console that the program has to itself. Ctrl-Break cannot be pressed from outside everywhere
+(wine's console has no such event), so it is raised within the program, as the C runtime does when it is pressed.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +17,21 @@ import pytest
 from poppo_ipc import SyncClient
 
 from .processes import PATIENCE, READY, Serve, at, environment
-from .program import PROGRAM, Shell
+from .program import Shell
 
-CONSOLE = Path(__file__).with_name("console.py")
-KEYS = ["CTRL_C", "CTRL_BREAK"]
+HERE = Path(__file__).parent
+CTRL_C = HERE / "console.py"
+RAISED_SIGBREAK = HERE / "raising.py"
+KEYS = pytest.mark.parametrize("key", [CTRL_C, RAISED_SIGBREAK], ids=["ctrl_c", "raised_sigbreak"])
 
 
 class Console:
-    """A console and the program in it, whose stdout and stderr are one pipe."""
+    """A console with `poppo-ipc` in it, whose stdout and stderr are one pipe. `key`: the program that presses it."""
 
-    def __init__(self, *command: str | Path, env: Mapping[str, str]) -> None:
+    def __init__(self, key: Path, *arguments: str | Path, env: Mapping[str, str]) -> None:
         assert sys.platform == "win32"
         self.process = subprocess.Popen(
-            [sys.executable, str(CONSOLE), *map(str, command)],
+            [sys.executable, str(key), *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -43,10 +49,10 @@ class Console:
                 return
         raise AssertionError(f"it ended without saying {start!r}")
 
-    def press(self, key: str) -> None:
-        """Press a key."""
+    def press(self) -> None:
+        """Press the key."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{key}\n")
+        self.process.stdin.write("now\n")
         self.process.stdin.flush()
 
     def end(self) -> tuple[int, str]:
@@ -56,9 +62,9 @@ class Console:
 
 
 @contextmanager
-def console(*command: str | Path, env: Mapping[str, str]) -> Iterator[Console]:
+def console(key: Path, *arguments: str | Path, env: Mapping[str, str]) -> Iterator[Console]:
     """A console for the length of the block."""
-    made = Console(*command, env=env)
+    made = Console(key, *arguments, env=env)
     try:
         yield made
     finally:
@@ -66,53 +72,53 @@ def console(*command: str | Path, env: Mapping[str, str]) -> Iterator[Console]:
         made.process.communicate()
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_serve_ends_in_order(place: Path, key: str) -> None:
+@KEYS
+def test_serve_ends_in_order(place: Path, key: Path) -> None:
     address = at(place / "sock")
-    command = [*PROGRAM, "serve", "--socket", address, "--state-dir", place / "state", "--workers", "0", "--no-auth"]
-    with console(*command, env={}) as run:
+    options = ["--socket", address, "--state-dir", place / "state", "--workers", "0", "--no-auth"]
+    with console(key, "serve", *options, env={}) as run:
         run.wait_for(READY)
         with SyncClient(address, token=None, reconnect=False) as client, client.subscribe("daemon.*") as events:
-            run.press(key)
+            run.press()
             event = next(iter(events))
             assert (event.name, event.data["reason"]) == (
                 "daemon.stopping",
-                "SIGINT" if key == "CTRL_C" else "SIGBREAK",
+                "SIGINT" if key == CTRL_C else "SIGBREAK",
             )
         code, said = run.end()
     assert code == 0, said
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_a_call_that_waits_ends_quietly(talking: Shell, key: str) -> None:
+@KEYS
+def test_a_call_that_waits_ends_quietly(talking: Shell, key: Path) -> None:
     with SyncClient(talking.env["POPPO_SOCKET"], token=None) as client, client.subscribe("hang.began") as events:
-        with console(*PROGRAM, "call", "hang", env=talking.env) as run:
+        with console(key, "call", "hang", env=talking.env) as run:
             next(iter(events))
-            run.press(key)
+            run.press()
             assert run.end() == (130, "")
         assert client.call("cancelled") is True
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_events_end_quietly(place: Path, key: str) -> None:
+@KEYS
+def test_events_end_quietly(place: Path, key: Path) -> None:
     with Serve(place / "sock", "--workers", "0") as daemon:
         daemon.until_ready()
         env = {"POPPO_SOCKET": daemon.socket, "POPPO_STATE_DIR": str(daemon.state)}
-        with console(*PROGRAM, "events", "queue.*", env=env) as run:
-            with daemon.client() as client:
-                while not client.call("daemon.metrics")["ipc"]["subscriptions"]:
-                    pass
-                client.call("queue.pause")
+        with daemon.client() as client:
+            client.call("queue.pause")
+        with console(key, "events", "--since", "0", "queue.*", env=env) as run:
             run.wait_for("{")
-            run.press(key)
+            run.press()
             assert run.end() == (130, "")
         daemon.stop()
 
 
 def test_a_task_is_cancelled(served: Shell) -> None:
-    with console(*PROGRAM, "tasks", "run", sys.executable, "-uc", "print('begun'); input()", env=served.env) as run:
+    with console(
+        CTRL_C, "tasks", "run", sys.executable, "-uc", "import time; print('begun'); time.sleep(600)", env=served.env
+    ) as run:
         run.wait_for("begun")
-        run.press("CTRL_C")
+        run.press()
         code, said = run.end()
     assert code == 130
     assert " cancelled" in said

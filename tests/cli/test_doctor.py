@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -63,8 +62,7 @@ def test_no_directory(place: Path) -> None:
 def test_a_socket_that_was_left_behind(place: Path) -> None:
     with Serve(place / "sock") as daemon:
         daemon.until_ready()
-        daemon.send(signal.SIGKILL)
-        daemon.wait()
+        daemon.kill()
     checks = diagnosis(Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place / "state")}))
     assert (checks["socket"]["ok"], checks["lock"]["ok"], checks["connection"]["ok"]) == (True, None, False)
     assert "left behind" in checks["connection"]["what"]

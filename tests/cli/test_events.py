@@ -69,8 +69,7 @@ def test_it_goes_on_where_it_was_when_the_daemon_is_restarted(place: Path) -> No
         first.until_ready()
         with Program(*PROGRAM, "events", "--since", "0", "-n", "3", env=env_of(first)) as events:
             events.wait_for("{")
-            first.send(signal.SIGKILL)
-            first.wait()
+            first.kill()
             events.wait_for("poppo-ipc: lost the daemon")
             with Serve(place / "sock", "--workers", "0") as second:
                 second.until_ready()
@@ -161,8 +160,7 @@ def test_a_token_that_is_no_longer_taken_ends_it(place: Path) -> None:
         env = {**env_of(first), "POPPO_TOKEN": (first.state / "token").read_text().strip()}
         with Program(*PROGRAM, "events", "--since", "0", env=env) as events:
             events.wait_for("{")
-            first.send(signal.SIGKILL)
-            first.wait()
+            first.kill()
             events.wait_for("poppo-ipc: lost the daemon")
             with Serve(
                 place / "sock", "--workers", "0", env={"POPPO_TOKEN": "another token, as long as it has to be"}

@@ -176,7 +176,7 @@ def test_state_that_is_damaged_is_refused_and_left_as_it_is(place: Path) -> None
         assert daemon.wait() == 1
     assert daemon.lines[-1].startswith(f"poppo-ipc: {daemon.state / 'state.db'} is no database")
     assert (daemon.state / "state.db").read_bytes() == b"no database" * 100
-    assert not daemon.socket.exists()
+    assert not daemon.is_there
 
 
 @pytest.fixture
@@ -250,4 +250,4 @@ def test_a_second_signal_ends_it_at_once_though_a_task_runs(place: Path) -> None
                     daemon.send(signal.SIGTERM)
                     break
         assert daemon.wait() == 0
-    assert not daemon.socket.exists()
+    assert not daemon.is_there

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -124,3 +125,25 @@ def test_the_wait_for_the_end_of_an_activated_daemon_does_not_activate_the_next(
             assert wait_until_gone(Address.parse(path), PATIENCE, pid=ended.pid)
             with pytest.raises(BlockingIOError):
                 listening.accept()
+
+
+def test_the_task_scheduler_gets_a_task_that_starts_at_logon(place: Path) -> None:
+    settings = ("--socket", "npipe:of a & b", "--state-dir", str(place / "a & b"), "--workers", "0")
+    ran = Shell({}).run("service", "--print", "--schtasks", "--json", *settings, env={"USERDOMAIN": "HOME"})
+    [file] = ran.json
+    assert Path(file["path"]).name == "poppo-ipc.xml"
+    task = ElementTree.fromstring(file["text"])
+    found = {each.tag.rpartition("}")[2]: each.text for each in task.iter() if each.text and each.text.strip()}
+    assert found["Command"] == sys.executable
+    assert found["Arguments"] == subprocess.list2cmdline(
+        ["-m", "poppo_ipc", "serve", f"--state-dir={place / 'a & b'}", "--workers=0", "--socket=npipe:of a & b"]
+    )
+    assert str(found["UserId"]).startswith("HOME\\")
+    assert (found["ExecutionTimeLimit"], found["RunLevel"]) == ("PT0S", "LeastPrivilege")
+    assert "LogonTrigger" in file["text"]
+
+
+def test_a_manager_takes_only_addresses_of_its_own_kind(place: Path) -> None:
+    ran = Shell({}).run("service", "--print", "--systemd", "--socket", "npipe:x")
+    assert ran.code == 2
+    assert ran.err.startswith("poppo-ipc: systemd runs no daemon at npipe:x.")

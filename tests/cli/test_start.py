@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from poppo_ipc import SyncClient
+from poppo_ipc import Address, SyncClient
 
 from .processes import PATIENCE, Program, Serve, at, end_of, environment
 from .program import PROGRAM, Shell, on_terminal, to_the_end
@@ -78,7 +78,11 @@ def test_it_runs_on_alone_with_nothing_of_whoever_started_it(place: Path, shell:
         f"made a token in {place}/state/token; clients get it by POPPO_TOKEN_FILE={place}/state/token\n",
     )
     status = shell.run("call", "daemon.status").json
-    assert shell.run("start").json == {"started": False, "pid": status["pid"], "address": f"unix:{place}/sock"}
+    assert shell.run("start").json == {
+        "started": False,
+        "pid": status["pid"],
+        "address": str(Address.parse(at(place / "sock"))),
+    }
     process = psutil.Process(status["pid"])
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
     assert process.cwd() == "/"
@@ -175,8 +179,8 @@ def test_what_speaks_otherwise_is_told_of_and_left_alone(
 
 def test_one_that_was_killed_is_followed_by_another(place: Path, shell: Shell) -> None:
     first = shell.run("start").json
-    os.kill(first["pid"], signal.SIGKILL)
-    end_of(f"{place}/sock")
+    psutil.Process(first["pid"]).kill()
+    end_of(at(place / "sock"))
     second = shell.run("start").json
     assert second["started"] is True
     assert second["pid"] != first["pid"]

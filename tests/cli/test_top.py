@@ -24,7 +24,6 @@ from poppo_ipc.client import Backoff, connect
 from .original import Original
 from .processes import PATIENCE, Program, Serve
 from .program import PROGRAM, Shell
-from .vt import Terminal
 
 Steps = Callable[[TopApp, Pilot[None]], Awaitable[None]]
 
@@ -183,8 +182,7 @@ def test_it_goes_on_with_the_next_daemon(place: Path) -> None:
         async def steps(app: TopApp, pilot: Pilot[None]) -> None:
             model = app.model
             await until(app, lambda: model.daemon.pid == first.pid)
-            first.send(signal.SIGKILL)
-            await anyio.to_thread.run_sync(first.wait)
+            await anyio.to_thread.run_sync(first.kill)
             await until(app, lambda: model.link.state is LinkState.AWAY)
             await until(app, lambda: "reconnecting" in shown(app))
             await pilot.press("p")
@@ -292,6 +290,8 @@ class Load:
 
 
 def test_in_a_terminal_under_load_and_over_a_restart(place: Path) -> None:
+    from .vt import Terminal
+
     socket = place / "sock"
     with Serve(socket, "--workers", "2") as first:
         first.until_ready()
@@ -321,6 +321,8 @@ def test_in_a_terminal_under_load_and_over_a_restart(place: Path) -> None:
 
 
 def test_ctrl_c_leaves_the_terminal_as_it_was(daemon: Serve) -> None:
+    from .vt import Terminal
+
     env = {"POPPO_SOCKET": daemon.socket, "POPPO_STATE_DIR": str(daemon.state), "NO_COLOR": "1"}
     script = 'before=$(stty -g); "$@"; code=$?; [ "$before" = "$(stty -g)" ] && exit $code'
     with Terminal(["sh", "-c", script, "sh", *PROGRAM, "top"], env) as terminal:
@@ -334,6 +336,8 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(daemon: Serve) -> None:
 
 
 def test_a_signal_leaves_the_terminal_as_it_was(daemon: Serve) -> None:
+    from .vt import Terminal
+
     env = {"POPPO_SOCKET": daemon.socket, "POPPO_STATE_DIR": str(daemon.state)}
     with Terminal([*PROGRAM, "top"], env) as terminal:
         terminal.until_shown("worker-1")

@@ -17,8 +17,8 @@ def test_serve_call_and_events(place: Path) -> None:
         assert (status["status"], status["pid"]) == ("running", daemon.pid)
         # Whatever came before it subscribed is replayed.
         with Program(*PROGRAM, "events", "--since", "0", "--count", "2", "queue.*", env=shell.env) as events:
-            assert shell.run("call", "queue.pause").json["status"] == "paused"
-            assert shell.run("call", "queue.resume").json["status"] == "running"
+            assert shell.run("call", "queue.pause").json["message"] == "Queue all paused"
+            assert shell.run("call", "queue.resume").json["message"] == "Queue all resumed"
             assert events.wait() == 0, events.output
         told = [json.loads(line) for line in events.lines]
         assert [(each["event"], each["data"]["status"]) for each in told] == [
