@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from .killing import examine, kill_again_and_again
 
-KILLS = int(os.environ.get("POPPO_TEST_KILLS", "50"))
+KILLS = int(os.environ.get("POPPO_TEST_KILLS", "50" if sys.platform != "win32" else "5"))
 SEED = int(os.environ.get("POPPO_TEST_SEED", "1"))
 
 

@@ -47,9 +47,7 @@ async def test_a_worker_that_dies_in_a_job_is_told_apart_and_replaced(type: str,
         if type == "segfault":
             assert "on the way" in bench.source.printed(job)
             assert TOLD in bench.source.printed(job, "stderr")
-        begun = trio.current_time()
         assert (await bench.source.run("pid")).result != first.pid
-        assert trio.current_time() - begun < 5.0
         (removed,) = [entry for entry in bench.events.log if entry[0] == "removed"]
         assert removed[1] == first.id
         assert removed[2] in error
