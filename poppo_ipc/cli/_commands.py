@@ -54,7 +54,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "doctor": Entry("_doctor", "Help", "Find out why the daemon cannot be reached."),
     "conformance": Entry("_conformance", "Help", "Check whether a server or a client keeps the wire contract."),
     "bench": Entry("_bench", "Help", "Measure how fast the daemon answers."),
-    "service": Entry("_service", "Help", "Write the files that let systemd or launchd run the daemon.", _DAEMON),
+    "service": Entry("_service", "Help", "Write the files by which a service manager runs the daemon.", _DAEMON),
     "token": Entry("_tokens", "Help", "Make or show the token."),
     "completion": Entry("_completion", "Help", "Print the completion script for a shell."),
     "demo": Entry("_demo_command", "Help", "Show what it can do, in a few seconds.", (*_DAEMON, "rich")),

@@ -98,7 +98,8 @@ class Invocation:
 
 def default_token_file() -> str:
     """Where `serve` keeps the token that it makes."""
-    return os.path.join(os.path.expanduser(os.environ.get("POPPO_STATE_DIR") or "~/.poppobuilder"), "token")
+    state = os.path.expanduser(os.environ.get("POPPO_STATE_DIR") or "~/.poppobuilder")
+    return os.path.join(os.path.normpath(state), "token")
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
