@@ -82,8 +82,8 @@ class Options:
     capabilities: tuple[str, ...] = ALL_CAPABILITIES
     """The extensions to use where the server has them."""
 
-    trusted_uids: Collection[int] | Default | None = DEFAULT
-    """The users who may run the server, None for anyone; by default our own and root."""
+    trusted_uids: Collection[int | str] | Default | None = DEFAULT
+    """The users who may run the server, on Windows their SIDs, None for anyone; by default our own and root."""
 
     client_name: str = "poppo_ipc"
     """What the server is told of this program."""

@@ -37,7 +37,8 @@ def connect_blocking(
         address: an address, or what `Address.parse` takes.
         timeout: seconds to wait for room in the queue of a listener that is there but busy; None waits for ever, 0
             tries once.
-        trusted_uids: the users who may run the server, None for anyone. Checked before a byte is sent.
+        trusted_uids: the users who may run the server, on Windows their SIDs as text, None for anyone. Checked before
+            a byte is sent.
 
     Raises:
         AddressError: the text is no address, or the path is too long.

@@ -121,6 +121,9 @@ class Stream(ByteStream):
     async def aclose(self) -> None:
         """Close at once, without waiting for the peer; what was sent still arrives there. Idempotent.
 
+        On a named pipe the last 64 KiB of it do only while this process lives, and if the peer reads them within 5 s;
+        `send_eof` before waits until that is no matter any more.
+
         A task that waits in another method is woken with ClosedResourceError. When cancelled, closes all the same.
         """
 

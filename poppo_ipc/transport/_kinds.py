@@ -63,8 +63,8 @@ async def connect(
 
     Args:
         address: an address, or what `Address.parse` takes.
-        trusted_uids: the users who may run the server, None for anyone; by default our own and root. Checked before a
-            byte is sent.
+        trusted_uids: the users who may run the server, on Windows their SIDs as text, None for anyone; by default our
+            own and root (there: the system itself). Checked before a byte is sent.
 
     Raises:
         AddressError: the text is no address, or the path is too long.
@@ -83,9 +83,13 @@ async def listen(address: Address | str | PathLike[str], *, backlog: int = 1024)
     nature, such as `/tmp` or a home directory; the socket has mode 0600 from its first moment; `<path>.lock` beside it
     is locked for as long as the listener, or this process, lives. Of two that start at once, one gets it.
 
+    A named pipe is for our own user and the system, and for no other machine; a file in the user's local directory is
+    locked in the same way. Only Trio can listen on one.
+
     Args:
         address: an address, or what `Address.parse` takes.
-        backlog: clients that the system may queue until they are accepted. It may cut this down in silence.
+        backlog: clients that the system may queue until they are accepted. It may cut this down in silence; on a pipe
+            it is one, and the others try again by themselves.
 
     Raises:
         AddressInUse: another server has the address; its `pid` where it is known. Nothing was touched.

@@ -18,7 +18,6 @@ from collections.abc import Collection
 from typing import Final
 
 import anyio
-import anyio.to_thread
 from anyio import BrokenResourceError
 from anyio.lowlevel import checkpoint
 
@@ -28,9 +27,9 @@ from ._contract import Stream
 from ._peer import PeerCredentials
 from ._pipe_end import PipeEnd
 from ._pipe_open import open_end, trusted_server
+from ._pipe_room import Room
 from ._pipe_rules import busy_waits
 from ._polled import PolledStream
-from ._win32 import close_handle, create_event, set_event, wait_any
 
 __all__ = ["PipeStream", "connect_pipe"]
 
@@ -38,26 +37,16 @@ __all__ = ["PipeStream", "connect_pipe"]
 _AHEAD_BYTES: Final = 65536
 
 
-class _Event:
-    """An event that goes with the last who has it: the task that waits, or the thread that it left behind."""
-
-    def __init__(self) -> None:
-        self.handle = create_event()
-
-    def __del__(self) -> None:
-        close_handle(self.handle)
-
-
 class _Pipe:
     """An end in the form that the transport reads and closes: an object like a file.
 
-    The transport closes it as soon as the peer has gone, and the stream whenever it likes; threads may still wait for
-    its event. The last of them closes the end, so that none has a handle that has come to belong to something else.
+    The transport closes it as soon as the peer has gone, and the stream whenever it likes. The last of them closes the
+    end, so that neither has a handle that has come to belong to something else.
     """
 
     def __init__(self, end: PipeEnd) -> None:
         self.end = end
-        self._users = 2  # the transport and the stream
+        self._users = 2
 
     def fileno(self) -> int:
         """The handle."""
@@ -68,26 +57,6 @@ class _Pipe:
         self._users -= 1
         if not self._users:
             self.end.close()
-
-    async def room(self) -> None:
-        """Wait until the write is over that waits for room, or `wake` is called."""
-        stop = _Event()
-        self._users += 1
-        try:
-            # A limit of its own: whoever waits for a peer must not keep other work from its threads.
-            limiter = anyio.CapacityLimiter(1)
-            await anyio.to_thread.run_sync(_wait, self.end.writable, stop, abandon_on_cancel=True, limiter=limiter)
-        finally:
-            set_event(stop.handle)
-            self.close()
-
-    def wake(self) -> None:
-        """Wake who waits for room."""
-        set_event(self.end.writable)
-
-
-def _wait(event: int, stop: _Event) -> None:
-    wait_any([event, stop.handle], None)
 
 
 class _Reader(asyncio.Protocol):
@@ -171,6 +140,7 @@ class PipeStream(PolledStream):
         super().__init__(address, peer)
         self._pipe = pipe
         self._reader = reader
+        self._room = Room(pipe.end.writable)
 
     @classmethod
     async def over(cls, end: PipeEnd, address: Address, peer: PeerCredentials) -> PipeStream:
@@ -222,7 +192,7 @@ class PipeStream(PolledStream):
 
     async def _until_writable(self) -> None:
         if self._unwritten():
-            await self._pipe.room()
+            await self._room.wait()
         else:
             await checkpoint()
         self._check_open()
@@ -231,7 +201,7 @@ class PipeStream(PolledStream):
         pass  # a pipe has no half close: the peer hears of it when this is closed
 
     def _shut(self) -> None:
-        self._pipe.wake()
+        self._room.wake()
         self._reader.close()
         self._pipe.close()
 

@@ -18,7 +18,7 @@ from ._peer import PeerCredentials
 from ._pipe_end import PipeEnd
 from ._pipe_open import open_end, trusted_server
 from ._pipe_rules import busy_waits
-from ._win32 import Overlapped, wait_any
+from ._win32 import Event, Overlapped, wait_any
 
 __all__ = ["BlockingPipe", "connect_pipe_blocking"]
 
@@ -136,7 +136,7 @@ class BlockingPipe:
         return _wait_in_slices(events, timeout)
 
 
-def _wait_in_slices(events: list[int], timeout: float | None) -> bool:
+def _wait_in_slices(events: list[Event], timeout: float | None) -> bool:
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         left = _SLICE if deadline is None else deadline - time.monotonic()

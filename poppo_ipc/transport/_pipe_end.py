@@ -19,9 +19,9 @@ from typing import Final
 
 from ._win32 import (
     ERROR_BROKEN_PIPE,
+    Event,
     Overlapped,
     close_handle,
-    create_event,
     error_of,
     peek,
     read,
@@ -48,9 +48,9 @@ class PipeEnd:
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
-        self.readable = create_event()
+        self.readable = Event()
         """Set when the operation of `begin_wait` is over, unless a completion port is told."""
-        self.writable = create_event()
+        self.writable = Event()
         """Set when the write is over that `unwritten` speaks of."""
         self._writing: Overlapped | None = None
         self._written = b""
@@ -127,7 +127,7 @@ class PipeEnd:
         if self._writing is not None and self._writing.pending:
             threading.Thread(target=self._linger, name="poppo_ipc closes a pipe", daemon=True).start()
         else:
-            self._close_handles()
+            self._close_handle()
 
     def _linger(self) -> None:
         wait_any([self.writable], LINGER_SECONDS)
@@ -136,11 +136,10 @@ class PipeEnd:
     def _give_up(self) -> None:
         if self._writing is not None and self._writing.pending:
             settle(self.handle, self._writing)
-        self._close_handles()
+        self._close_handle()
 
-    def _close_handles(self) -> None:
-        for handle in (self.handle, self.readable, self.writable):
-            close_handle(handle)
+    def _close_handle(self) -> None:
+        close_handle(self.handle)
 
     def __del__(self) -> None:
         # Nobody waits for a forgotten end, but the system would still write to the memory of its operation.
@@ -149,7 +148,7 @@ class PipeEnd:
             self._give_up()
 
     @staticmethod
-    def _untold(event: int) -> Overlapped:
+    def _untold(event: Event) -> Overlapped:
         operation = Overlapped()
-        operation.hEvent = event | _UNTOLD
+        operation.hEvent = event.handle | _UNTOLD
         return operation

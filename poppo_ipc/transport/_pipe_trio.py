@@ -34,42 +34,39 @@ from ._pipe_open import (
     shortage,
     trusted_server,
 )
+from ._pipe_room import Room
 from ._pipe_rules import busy_waits
 from ._polled import PolledStream
-from ._win32 import Overlapped, cancel, connect_instance, set_event
+from ._win32 import Overlapped, cancel, connect_instance
 
 __all__ = ["PipeListener", "PipeStream", "connect_pipe", "listen_pipe"]
 
 
 class _Waits:
-    """An end that tasks wait for, and its safe close: Trio needs the handle until the last of them has left."""
+    """An end that tasks wait for, and its safe close: Trio needs the handle as long as an operation is waited for."""
 
     def __init__(self, end: PipeEnd) -> None:
         self.end = end
-        self._waiters = 0
+        self._room = Room(end.writable)
         self._operation: Overlapped | None = None
         self._closed = False
         trio.lowlevel.register_with_iocp(end.handle)
 
     async def completion(self, operation: Overlapped) -> None:
         """Wait until `operation` is over, well or not. Cancelled, it is given up. Raises ClosedResourceError."""
-        self._waiters += 1
         self._operation = operation
         try:
             with suppress(OSError, trio.ClosedResourceError):
                 await trio.lowlevel.wait_overlapped(self.end.handle, ctypes.addressof(operation))
         finally:
             self._operation = None
-            self._leave()
+            if self._closed:
+                self.end.close()
         self._check_open()
 
     async def room(self) -> None:
         """Wait until the write is over that waits for room, if there is one. Raises ClosedResourceError."""
-        self._waiters += 1
-        try:
-            await trio.lowlevel.WaitForSingleObject(self.end.writable)
-        finally:
-            self._leave()
+        await self._room.wait()
         self._check_open()
 
     def close(self) -> None:
@@ -77,16 +74,10 @@ class _Waits:
         if self._closed:
             return
         self._closed = True
-        if self._waiters:
-            set_event(self.end.writable)
-            if self._operation is not None:
-                cancel(self.end.handle, self._operation)
+        self._room.wake()
+        if self._operation is not None:
+            cancel(self.end.handle, self._operation)
         else:
-            self.end.close()
-
-    def _leave(self) -> None:
-        self._waiters -= 1
-        if self._closed and not self._waiters:
             self.end.close()
 
     def _check_open(self) -> None:

@@ -24,14 +24,13 @@ __all__ = [
     "ERROR_OPERATION_ABORTED",
     "ERROR_PIPE_BUSY",
     "ERROR_PIPE_NOT_CONNECTED",
+    "Event",
     "Overlapped",
     "SecurityAttributes",
-    "associate",
     "cancel",
     "client_process",
     "close_handle",
     "connect_instance",
-    "create_event",
     "create_instance",
     "error_of",
     "open_client",
@@ -39,7 +38,6 @@ __all__ = [
     "process_runs",
     "read",
     "server_process",
-    "set_event",
     "settle",
     "wait_any",
     "write",
@@ -75,7 +73,6 @@ GENERIC_WRITE: Final = 0x40000000
 OPEN_EXISTING: Final = 3
 SECURITY_SQOS_PRESENT: Final = 0x100000
 SECURITY_IDENTIFICATION: Final = 0x10000
-_FILE_SKIP_COMPLETION_PORT_ON_SUCCESS: Final = 0x1
 
 _BUFFER_BYTES: Final = 65536
 
@@ -138,8 +135,6 @@ _OpenProcess = _declare("OpenProcess", _HANDLE, _DWORD, _BOOL, _DWORD)
 _CloseHandle = _declare("CloseHandle", _BOOL, _HANDLE)
 _GetNamedPipeClientProcessId = _declare("GetNamedPipeClientProcessId", _BOOL, _HANDLE, _PDWORD)
 _GetNamedPipeServerProcessId = _declare("GetNamedPipeServerProcessId", _BOOL, _HANDLE, _PDWORD)
-_CreateIoCompletionPort = _declare("CreateIoCompletionPort", _HANDLE, _HANDLE, _HANDLE, ctypes.c_size_t, _DWORD)
-_SetFileCompletionNotificationModes = _declare("SetFileCompletionNotificationModes", _BOOL, _HANDLE, ctypes.c_ubyte)
 _CreateEventW = _declare("CreateEventW", _HANDLE, ctypes.c_void_p, _BOOL, _BOOL, wintypes.LPCWSTR)
 _SetEvent = _declare("SetEvent", _BOOL, _HANDLE)
 _WaitForMultipleObjects = _declare(
@@ -223,7 +218,7 @@ def process_runs(pid: int) -> bool:
     if not process:
         return ctypes.get_last_error() == ERROR_ACCESS_DENIED
     try:
-        return wait_any([process], 0) is None
+        return _wait_any([process], 0) is None
     finally:
         close_handle(process)
 
@@ -288,24 +283,26 @@ def settle(handle: int, operation: Overlapped) -> None:
 # -- waiting -------------------------------------------------------------------------------------------------------
 
 
-def associate(handle: int, port: int, key: int) -> None:
-    """Have completions told to an I/O completion port with `key`; of operations that were pending, and only those."""
-    _handle(_CreateIoCompletionPort(handle, port, key, 0) or None)
-    _check(_SetFileCompletionNotificationModes(handle, _FILE_SKIP_COMPLETION_PORT_ON_SUCCESS))
+class Event:
+    """An event that stays set until an operation that has it begins. Its handle is closed with this object."""
+
+    def __init__(self) -> None:
+        self.handle = _handle(_CreateEventW(None, True, False, None))
+
+    def set(self) -> None:
+        """Set it."""
+        _check(_SetEvent(self.handle))
+
+    def __del__(self) -> None:
+        close_handle(self.handle)
 
 
-def create_event() -> int:
-    """A new event that stays set until an operation that has it begins."""
-    return _handle(_CreateEventW(None, True, False, None))
+def wait_any(events: Sequence[Event], seconds: float | None) -> int | None:
+    """Wait until one of `events` is set and give its index; None once the time is over. Blocks the thread."""
+    return _wait_any([event.handle for event in events], seconds)
 
 
-def set_event(event: int) -> None:
-    """Set an event."""
-    _check(_SetEvent(event))
-
-
-def wait_any(handles: Sequence[int], seconds: float | None) -> int | None:
-    """Wait until one of `handles` is set and give its index; None once the time is over. Blocks the thread."""
+def _wait_any(handles: Sequence[int], seconds: float | None) -> int | None:
     milliseconds = _INFINITE if seconds is None else min(max(0, round(seconds * 1000)), _INFINITE - 1)
     array = (wintypes.HANDLE * len(handles))(*handles)
     which = int(_WaitForMultipleObjects(len(handles), array, False, milliseconds))
