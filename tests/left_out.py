@@ -13,6 +13,7 @@ COST = "what a program costs the processor is bounded on Unix; under wine there 
 ACCESS_LISTS = "access lists are those of Windows"
 FIFO = "a named pipe of Unix is a file that can be opened for reading; those of Windows are not"
 HALF_CLOSE = "a named pipe of Windows is closed in both directions at once"
+FILE_SIZE = "a limit on the size of files (RLIMIT_FSIZE) is one of Unix"
 FORK = "a process is forked on Unix alone"
 GROUPS = "groups and sessions of processes are those of Unix"
 HANDLES = "the worker's channel is no descriptor on Windows, and survives that"
@@ -22,6 +23,7 @@ MODES = "file modes, owners and sticky directories are those of Unix"
 NAMES = "a name that is no text is one of Unix"
 NO_LINKS = "wine finds nothing behind the symbolic links that it makes"
 NO_FOLLOW = "on Windows a link is not told apart when it is opened (O_NOFOLLOW); the directory is its owner's alone"
+NOTIFY = "a service manager that is told by a datagram socket is one of Linux"
 OPEN_FILES = "a limit on open files (RLIMIT_NOFILE) is one of Unix"
 READER = "Windows does not tell who writes nothing to a pipe that its reader has gone"
 SHELLS = "it is about shells and programs of Unix"
@@ -117,6 +119,8 @@ ON_WINDOWS = {
     "daemon/projects/test_projects.py::test_a_directory_whose_name_is_no_text_is_refused": NAMES,
     "daemon/store/test_files.py::test_a_lock_file_that_leads_elsewhere_is_not_followed": NO_FOLLOW,
     "daemon/store/test_files.py::test_a_pipe_in_its_place_is_refused": FIFO,
+    "daemon/test_notify.py": NOTIFY,
+    "daemon/whole/test_full_disk.py::test_served_with_files_that_cannot_be_written": FILE_SIZE,
     "daemon/workers/test_crashes.py::test_a_fork_that_holds_the_socket_cannot_hide_the_death": FORK,
     "daemon/workers/test_crashes.py::test_a_function_that_closes_every_descriptor_loses_its_worker": HANDLES,
     "daemon/workers/test_crashes.py::test_a_worker_that_cannot_be_watched_is_not_left_running": GUARDIAN,
@@ -125,6 +129,8 @@ ON_WINDOWS = {
     "daemon/workers/test_jobs.py::test_a_fork_that_comes_back_ends_and_only_one_answer_counts": FORK,
     "daemon/workers/test_jobs.py::test_a_worker_leads_a_group_of_its_own": GROUPS,
     "daemon/workers/test_jobs.py::test_children_get_no_descriptor_of_the_worker": PROC,
+    "daemon/workers/test_jobs.py::test_the_output_of_a_command_is_in_order": RELAY,
+    "daemon/workers/test_macos.py": GUARDIAN,
     "daemon/workers/test_outliving.py::test_a_chain_of_forks_does_not_outrun_the_death_of_the_daemon": FORK,
     "daemon/workers/test_outliving.py::test_a_fork_of_the_daemon_that_lives_on_does_not_hide_its_death": FORK,
     "daemon/workers/test_outliving.py::test_a_killed_daemon_takes_everything_with_it[free]": GUARDIAN,

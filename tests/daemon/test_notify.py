@@ -17,10 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from poppo_ipc.daemon._notify import Notifier
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(sys.platform == "win32", reason="there are no such sockets"),
-]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from addresses import short_directory
 from cli.processes import Serve
 
 from poppo_ipc import SyncClient
@@ -16,9 +16,9 @@ from .raw import OriginalClient
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serve]:
-    with tempfile.TemporaryDirectory(prefix="poppo-", dir="/tmp") as home:
+    with short_directory() as home:
         options = ("--workers", "2", "--metrics", "0", "--queue-backoff-base", "0.01", "--kill-grace", "1")
-        with Serve(Path(home) / "sock", *options) as daemon:
+        with Serve(home / "sock", *options) as daemon:
             daemon.until_ready()
             yield daemon
             daemon.stop()

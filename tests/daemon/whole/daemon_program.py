@@ -8,6 +8,10 @@ from pathlib import Path
 
 import trio
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from cli.processes import at
+
 from poppo_ipc.daemon import Daemon, DaemonConfig
 
 
@@ -17,12 +21,14 @@ def note(text: str) -> dict[str, str]:
 
 
 async def main(home: Path, workers: int) -> None:
-    """Serve until SIGTERM."""
-    daemon = Daemon(DaemonConfig(state_dir=home, socket=str(home / "d.sock"), workers=workers, no_auth=True))
+    """Serve until SIGTERM, or `daemon.stop`."""
+    daemon = Daemon(DaemonConfig(state_dir=home, socket=at(home / "d.sock"), workers=workers, no_auth=True))
     daemon.task("note")(note)
     async with trio.open_nursery() as nursery:
         await nursery.start(daemon.serve)
         print("ready", flush=True)
+        if sys.platform == "win32":
+            return  # stopped by a command
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async for _ in signals:
                 daemon.stop_soon()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import trio
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from cli.processes import at
 
 from poppo_ipc.daemon import Daemon, DaemonConfig
 from poppo_ipc.daemon.store import StoredEvents
@@ -20,7 +23,7 @@ class LastEvents(StoredEvents):
     def connect(self, emit: Callable[[str, int, bytes], None]) -> None:
         def send(name: str, seq: int, frame: bytes) -> None:
             if name == "task.failed":
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), 9)
             emit(name, seq, frame)
 
         super().connect(send)
@@ -31,7 +34,7 @@ async def main(home: Path) -> None:
     from poppo_ipc.daemon import _daemon
 
     _daemon.StoredEvents = LastEvents  # type: ignore[misc]
-    daemon = Daemon(DaemonConfig(state_dir=home, socket=str(home / "d.sock"), workers=1, no_auth=True, kill_grace=0.5))
+    daemon = Daemon(DaemonConfig(state_dir=home, socket=at(home / "d.sock"), workers=1, no_auth=True, kill_grace=0.5))
     async with trio.open_nursery() as nursery:
         await nursery.start(daemon.serve)
         print("ready", flush=True)

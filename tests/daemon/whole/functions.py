@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
+import sys
 
 
 def double(number: int) -> int:
@@ -15,4 +17,6 @@ def leave() -> None:
 
 
 def fall() -> None:
+    if sys.platform == "win32":
+        faulthandler._read_null()  # what ctypes does there is caught
     ctypes.string_at(0)

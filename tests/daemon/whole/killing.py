@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import trio
 from attrs import Factory, define
+from cli.processes import at
 
 from poppo_ipc.client import Client, Event, Gap, connect
 from poppo_ipc.errors import CommandError
@@ -36,7 +36,7 @@ class Victim:
 
     def __init__(self, home: Path, workers: int = 2) -> None:
         self.home = home
-        self.address = str(home / "d.sock")
+        self.address = at(home / "d.sock")
         self._workers = workers
         self._process: trio.Process | None = None
 
@@ -51,10 +51,20 @@ class Victim:
             assert some, "the daemon did not start"
             heard += some
 
-    async def kill(self, how: signal.Signals = signal.SIGKILL) -> int:
-        """End it, and wait until it has."""
+    async def kill(self) -> int:
+        """Kill it, and wait until it has ended."""
         assert self._process is not None
-        self._process.send_signal(how)
+        self._process.kill()
+        return await self._process.wait()
+
+    async def stop(self) -> int:
+        """End it in order."""
+        assert self._process is not None
+        if sys.platform == "win32":
+            async with connect(self.address, token=None) as client:
+                await client.call("daemon.stop")
+        else:
+            self._process.terminate()
         return await self._process.wait()
 
 
@@ -119,7 +129,7 @@ async def kill_again_and_again(home: Path, kills: int, seed: int) -> Record:
             watching.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True), trio.fail_after(30):
-            await victim.kill(signal.SIGTERM)
+            await victim.stop()
     return record
 
 
@@ -167,7 +177,7 @@ async def examine(home: Path, record: Record) -> list[str]:
                 if status["paused"] != paused:
                     wrong.append(f"queue {queue} was acknowledged as paused={paused}")
     finally:
-        await victim.kill(signal.SIGTERM)
+        await victim.stop()
     return wrong + _events_wrong(record)
 
 

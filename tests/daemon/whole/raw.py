@@ -6,7 +6,9 @@ import itertools
 import json
 import socket
 import struct
+import sys
 import time
+from io import RawIOBase
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,13 +20,10 @@ PATIENCE = 30.0
 class OriginalClient:
     """Connected and authenticated from the start of the block."""
 
-    def __init__(self, path: Path, token: str | None) -> None:
+    def __init__(self, address: Path | str, token: str | None) -> None:
         self.events: list[dict[str, Any]] = []
         self._numbers = itertools.count(1)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(PATIENCE)
-        self._socket.connect(str(path))
-        self._file = self._socket.makefile("rb")
+        self._file = _opened(str(address))
         self.welcome = self._receive()
         if token is not None:
             self._send({"type": "auth", "id": "auth", "token": token})
@@ -70,13 +69,21 @@ class OriginalClient:
 
     def _send(self, message: dict[str, Any]) -> None:
         payload = json.dumps({**message, "version": "1.0.0", "timestamp": int(time.time() * 1000)}).encode()
-        self._socket.sendall(b"POPPO" + struct.pack(">I", len(payload)) + payload)
+        self._file.write(b"POPPO" + struct.pack(">I", len(payload)) + payload)
 
     def _receive(self) -> dict[str, Any]:
-        header = self._file.read(9)
+        header = self._read(9)
         assert header[:5] == b"POPPO", header
-        message: dict[str, Any] = json.loads(self._file.read(struct.unpack(">I", header[5:])[0]))
+        message: dict[str, Any] = json.loads(self._read(struct.unpack(">I", header[5:])[0]))
         return message
+
+    def _read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            more = self._file.read(count - len(data))
+            assert more, "the daemon has closed the connection"
+            data += more
+        return data
 
     def __enter__(self) -> Self:
         return self
@@ -85,4 +92,12 @@ class OriginalClient:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._file.close()
-        self._socket.close()
+
+
+def _opened(address: str) -> RawIOBase:
+    if sys.platform == "win32":
+        return open(rf"\\.\pipe\{address.removeprefix('npipe:')}", "r+b", buffering=0)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
+        end.settimeout(PATIENCE)
+        end.connect(address)
+        return end.makefile("rwb", buffering=0)

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from cli.processes import Program
+from cli.processes import Program, at
 
 from poppo_ipc.client import connect
 from poppo_ipc.errors import Conflict
 
 from .killing import PROGRAM
+from .programs import SLEEP
 from .test_embedded import until
 
 DYING = Path(__file__).with_name("dying_program.py")
 
 
 @pytest.fixture
-def home() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="poppo-", dir="/tmp") as name:
-        yield Path(name)
+def home(short_dir: Path) -> Path:
+    return short_dir
 
 
 @pytest.mark.trio
@@ -33,9 +31,9 @@ async def test_who_asks_the_next_daemon_has_the_answer_of_the_first(home: Path) 
     answers: list[Any] = []
     with Program(sys.executable, DYING, home) as first, trio.fail_after(60):
         first.wait_for("ready")
-        async with connect(str(home / "d.sock"), token=None, timeout=60.0) as client, trio.open_nursery() as nursery:
+        async with connect(at(home / "d.sock"), token=None, timeout=60.0) as client, trio.open_nursery() as nursery:
             async with client.subscribe("task.started") as events:
-                task = (await client.call("task.submit", type="command", payload={"argv": ["sleep", "1000"]}))["taskId"]
+                task = (await client.call("task.submit", type="command", payload={"argv": SLEEP}))["taskId"]
                 await until(events, "task.started")
             answered = trio.Event()
 
@@ -44,7 +42,7 @@ async def test_who_asks_the_next_daemon_has_the_answer_of_the_first(home: Path) 
                 answered.set()
 
             nursery.start_soon(cancel)
-            assert await trio.to_thread.run_sync(first.wait) == -9
+            assert await trio.to_thread.run_sync(first.wait) == (9 if sys.platform == "win32" else -9)
             assert answers == []
             with Program(sys.executable, PROGRAM, home, "1") as second:
                 await trio.to_thread.run_sync(second.wait_for, "ready")

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from addresses import NATIVE
 from cli.processes import Serve
 
 from poppo_ipc import Event, SyncClient
 from poppo_ipc.commands.standard import STANDARD_COMMANDS, STANDARD_EVENTS
 
+from .programs import FALSE, HELLO, SLEEP, TRUE
 from .raw import OriginalClient
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -82,7 +84,7 @@ def test_a_missing_or_wrong_argument_gets_the_original_text(
         ("project.update", {"projectId": "p-none", "config": {}}),
         *((f"task.{name}", {"taskId": "t-none"}) for name in ("status", "cancel", "retry", "output")),
         ("worker.restart", {"workerId": "worker-none"}),
-        ("task.submit", {"type": "command", "projectId": "p-none", "payload": {"argv": ["true"]}}),
+        ("task.submit", {"type": "command", "projectId": "p-none", "payload": {"argv": TRUE}}),
     ],
 )
 def test_what_is_not_there_is_not_found(original: OriginalClient, command: str, args: dict[str, Any]) -> None:
@@ -152,7 +154,7 @@ def test_metrics_are_real(original: OriginalClient) -> None:
 def test_the_log_has_what_happened(original: OriginalClient, client: SyncClient) -> None:
     lines = original.call("logs.tail", {"lines": 1000})["lines"]
     assert {"timestamp", "level", "logger", "message"} <= set(lines[0])
-    assert any(line["message"].startswith("Serving on unix:") for line in lines)
+    assert any(line["message"].startswith(f"Serving on {NATIVE}:") for line in lines)
     with client.stream("logs.tail", lines=1, follow=True) as items:
         for item in items:
             if "something-new" in item["message"]:
@@ -217,7 +219,7 @@ def test_the_life_of_a_task(original: OriginalClient, project: str) -> None:
 
 
 def test_a_task_that_fails_says_why_and_can_be_retried(original: OriginalClient) -> None:
-    task = submit(original, ["false"], maxAttempts=2)
+    task = submit(original, FALSE, maxAttempts=2)
     for attempt, again in ((1, True), (2, False)):
         failed = original.event("task.failed", taskId=task)
         assert set(failed) == {"taskId", "type", "projectId", "workerId", "attempt", "error", "willRetry"}
@@ -229,7 +231,7 @@ def test_a_task_that_fails_says_why_and_can_be_retried(original: OriginalClient)
 
 
 def test_a_running_task_is_cancelled(original: OriginalClient) -> None:
-    task = submit(original, ["sleep", "60"])
+    task = submit(original, SLEEP)
     original.event("task.started", taskId=task)
     assert original.call("task.cancel", {"taskId": task}) == {"message": f"Task {task} cancelled"}
     assert original.event("task.failed", taskId=task)["willRetry"] is False
@@ -248,7 +250,7 @@ def test_queues_are_paused_resumed_and_cleared(original: OriginalClient) -> None
             assert set(told) >= COUNTS
     original.call("queue.pause", {"queue": "side"})
     for _ in range(2):
-        submit(original, ["true"], queue="side")
+        submit(original, TRUE, queue="side")
     assert original.call("queue.status", {"queue": "side"})["pending"] == 2
     cleared = original.call("queue.clear", {"queue": "side", "status": "pending"})
     assert cleared == {"message": "Cleared 2 jobs from queue side"}
@@ -285,13 +287,14 @@ def test_the_rest(original: OriginalClient) -> None:
     assert {"maxProcesses", "logLevel", "port"} <= set(reloaded["config"])
 
 
-@pytest.mark.parametrize(
-    ("script", "says"),
-    [
-        ("import os, signal; os.kill(os.getppid(), signal.SIGSEGV); signal.pause()", "SIGSEGV"),
-        ("import os, signal; os.kill(os.getppid(), signal.SIGKILL); signal.pause()", "SIGKILL"),
-    ],
-)
+KILL = "import os, time; os.kill(os.getppid(), 9); time.sleep(1000)"
+if sys.platform == "win32":
+    DEADLY = [(KILL, "code 9")]
+else:
+    DEADLY = [(KILL, "SIGKILL"), (KILL.replace("9", "11"), "SIGSEGV")]
+
+
+@pytest.mark.parametrize(("script", "says"), DEADLY)
 def test_a_task_that_takes_its_worker_with_it_fails_and_the_daemon_lives(
     original: OriginalClient, served: Serve, script: str, says: str
 ) -> None:
@@ -310,7 +313,7 @@ def test_our_client_sees_the_same(client: SyncClient, original: OriginalClient) 
     with client.subscribe("task.*", timeout=30) as events:
         for _, args, _ in [entry for entry in READING if entry[0] == "queue.status"]:
             assert client.call("queue.status", **args) == original.call("queue.status", args)
-        task = client.call("task.submit", type="command", payload={"argv": ["echo", "hello"]})["taskId"]
+        task = client.call("task.submit", type="command", payload={"argv": HELLO})["taskId"]
         names = []
         for event in events:
             assert isinstance(event, Event)

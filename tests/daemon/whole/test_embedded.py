@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from cli.processes import at
 
 from poppo_ipc import AddressInUse, CommandError, DeclarationError, Event, PoppoError, Unavailable, connect
 from poppo_ipc.client import Client, EventStream
@@ -20,27 +21,29 @@ from poppo_ipc.daemon.workers import Ending, Functions, JobOutcome, JobSource, P
 from poppo_ipc.errors import Conflict, ShuttingDown
 
 from . import functions
+from .programs import SLEEP, TRUE
 
 pytestmark = pytest.mark.trio
 
+FALLEN = "an access violation" if sys.platform == "win32" else "SIGSEGV"
+
 
 @pytest.fixture
-def home() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="poppo-", dir="/tmp") as name:
-        yield Path(name)
+def home(short_dir: Path) -> Path:
+    return short_dir
 
 
 @pytest.fixture
 def shared(home: Path) -> Path:
     """A directory that others can read."""
     directory = home / "shared"
-    directory.mkdir()
+    directory.mkdir()  # without a mode Windows hands down what the directory above has
     directory.chmod(0o755)
     return directory
 
 
 def config(home: Path, **more: Any) -> DaemonConfig:
-    return DaemonConfig(**{"state_dir": home, "socket": str(home / "sock"), "workers": 0, "stop_grace": 1.0, **more})
+    return DaemonConfig(**{"state_dir": home, "socket": at(home / "sock"), "workers": 0, "stop_grace": 1.0, **more})
 
 
 @asynccontextmanager
@@ -89,7 +92,7 @@ async def test_a_task_a_command_an_event_and_a_check_of_its_author(home: Path) -
         assert (await client.call("health.check"))["checks"]["mine"] is True
 
 
-@pytest.mark.parametrize(("function", "says"), [(functions.leave, "3"), (functions.fall, "SIGSEGV")])
+@pytest.mark.parametrize(("function", "says"), [(functions.leave, "3"), (functions.fall, FALLEN)])
 async def test_a_function_that_takes_its_worker_with_it(home: Path, function: Callable[[], None], says: str) -> None:
     daemon = Daemon(config(home, workers=1))
     daemon.task("fatal")(function)
@@ -207,7 +210,7 @@ async def test_a_part_that_fails_ends_the_daemon_with_its_error_and_bare(home: P
             address = await nursery.start(serve)
             async with connect(address, token=None, reconnect=False) as client:
                 with pytest.raises(PoppoError):  # noqa: PT012 - the connection may break at any of them
-                    await client.call("task.submit", type="command", payload={"argv": ["true"]})
+                    await client.call("task.submit", type="command", payload={"argv": TRUE})
                     while True:
                         await client.call("daemon.status")
     assert [str(error) for error in ended] == ["the pool failed"]
@@ -226,9 +229,9 @@ async def test_errors_of_the_start_come_bare_and_leave_nothing(home: Path, share
         with pytest.raises(AddressInUse):
             await Daemon(config(home)).serve()
         with pytest.raises(StoreLocked):
-            await Daemon(config(home, socket=str(home / "other"))).serve()
+            await Daemon(config(home, socket=at(home / "other"))).serve()
         assert not (home / "other").exists()
-    with pytest.raises(StoreError, match="open to others"):
+    with pytest.raises(StoreError, match="is open to "):
         await Daemon(config(home, state_dir=shared)).serve()
     async with serving(Daemon(config(home))) as client:
         assert (await client.call("daemon.status"))["status"] == "running"
@@ -289,7 +292,7 @@ async def test_in_an_orderly_end_clients_hear_of_the_tasks_and_are_refused_new_c
     async with trio.open_nursery() as nursery:
         address = await nursery.start(daemon.serve)
         async with connect(address, token=None, reconnect=False) as client, client.subscribe("**") as events:
-            task = (await client.call("task.submit", type="command", payload={"argv": ["sleep", "600"]}))["taskId"]
+            task = (await client.call("task.submit", type="command", payload={"argv": SLEEP}))["taskId"]
             await until(events, "task.started")
             daemon.stop_soon(reason="test")
             try:

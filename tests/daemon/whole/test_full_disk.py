@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +16,29 @@ from poppo_ipc.client import Client
 from poppo_ipc.daemon import Daemon
 from poppo_ipc.daemon.store import Store, Transaction
 
+from .programs import TRUE
 from .raw import OriginalClient
 from .test_embedded import config, serving, until
 
 LIMITED = Path(__file__).with_name("limited_program.py")
 PRINTED = 200_000
 #: More than any page has room for.
-LARGE = {"argv": ["true"], "stdin": "x" * 50_000}
+LARGE = {"argv": TRUE, "stdin": "x" * 50_000}
 
 
 @pytest.fixture
-def home() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="poppo-", dir="/tmp") as name:
-        yield Path(name)
+def home(short_dir: Path) -> Path:
+    return short_dir
 
 
 def waiting(go: Path) -> dict[str, Any]:
     """A task that prints much once it is told to."""
-    script = f"while [ ! -e '{go}' ]; do sleep 0.02; done; head -c {PRINTED} /dev/zero | tr '\\0' x"
-    return {"argv": ["sh", "-c", script]}
+    script = (
+        "import os, sys, time\n"
+        "while not os.path.exists(sys.argv[1]): time.sleep(0.02)\n"
+        f"sys.stdout.write('x' * {PRINTED})"
+    )
+    return {"argv": [sys.executable, "-c", script, str(go)]}
 
 
 async def set_room(store: Store, pages: int) -> None:

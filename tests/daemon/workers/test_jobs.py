@@ -163,7 +163,6 @@ async def test_a_fork_that_comes_back_ends_and_only_one_answer_counts() -> None:
 # -- commands ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the order of writes is told by Linux alone")
 async def test_the_output_of_a_command_is_in_order() -> None:
     lines = "".join(f"{number}\n" for number in range(300))
     script = "import os\nfor number in range(300): os.write(1 + number % 2, b'%d\\n' % number)"
