@@ -130,6 +130,7 @@ ON_WINDOWS = {
     "daemon/workers/test_jobs.py::test_a_worker_leads_a_group_of_its_own": GROUPS,
     "daemon/workers/test_jobs.py::test_children_get_no_descriptor_of_the_worker": PROC,
     "daemon/workers/test_jobs.py::test_the_output_of_a_command_is_in_order": RELAY,
+    "daemon/workers/test_macos.py": GUARDIAN,
     "daemon/workers/test_outliving.py::test_a_chain_of_forks_does_not_outrun_the_death_of_the_daemon": FORK,
     "daemon/workers/test_outliving.py::test_a_fork_of_the_daemon_that_lives_on_does_not_hide_its_death": FORK,
     "daemon/workers/test_outliving.py::test_a_killed_daemon_takes_everything_with_it[free]": GUARDIAN,
