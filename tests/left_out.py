@@ -149,6 +149,7 @@ ON_WINDOWS = {
     "server/test_token_files.py::test_a_file_that_others_can_read_is_refused": MODES,
     "server/test_token_files.py::test_a_pipe_is_refused_at_once": FIFO,
     f"{_DEFECTS}[stays when the client has ended]": HALF_CLOSE,
+    "testing/test_programs.py::test_a_process_that_a_signal_ends": SIGNALS,
     "testing/test_strict.py::test_a_socket_that_cannot_be_made_is_told": SOCKET_FILE,
     "transport/test_activation.py": ACTIVATION,
     "transport/test_address.py::test_home_and_working_directory": PATHS,

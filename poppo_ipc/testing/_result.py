@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ import attrs
 
 __all__ = ["CliResult", "normalized", "without_colours"]
 
+#: What parts a path, within brackets of a pattern.
+_SLASH: Final = r"\\/" if sys.platform == "win32" else "/"
 _ANSI: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 _UUID: Final = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE)
 _OWN_ID: Final = re.compile(r"(?<![\w-])[a-z]-[0-9a-hjkmnp-tv-z]{16}(?![\w-])")
@@ -59,7 +62,8 @@ class _Normalizer:
             text = _path(text, here, "<cwd>")
         # Up to the directory that is new in each run: those of pytest have one for the user and one for the run above.
         tops = "|".join(sorted(self._temporary, key=len, reverse=True))
-        text = re.sub(rf"(?:{tops})/(?:pytest-of-[^/\s]+/pytest-\d+/(?:popen-gw\d+/)?)?[^/\s'\",:)\]]+", "<tmp>", text)
+        above = rf"(?:pytest-of-[^{_SLASH}\s]+[{_SLASH}]pytest-\d+[{_SLASH}](?:popen-gw\d+[{_SLASH}])?)?"
+        text = re.sub(rf"(?:{tops})[{_SLASH}]{above}[^{_SLASH}\s'\",:)\]]+", "<tmp>", text)
         text = _path(text, here, "<cwd>")
         text = _path(text, str(Path.home()), "<home>")
         text = _TIME.sub("<time>", text)
