@@ -75,6 +75,19 @@ def short_dir() -> Iterator[Path]:
         yield directory
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-eager", action="store_true", help="without the fast paths of servers in the tests' process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--no-eager"):
+        from poppo_ipc.server import Server
+
+        defaults = Server.__init__.__kwdefaults__
+        assert defaults is not None
+        defaults["eager"] = False
+
+
 @pytest.fixture
 def no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[int]]]:
     """Gives the processes that this test has started, by what they all inherit; kills them at its end."""

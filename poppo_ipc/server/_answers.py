@@ -85,11 +85,15 @@ class Answers:
 
     def find(self, principal: str, key: str, command: str, args: dict[str, Any]) -> KeyedRun | None:
         """The run of this key, if there is one. Raises Conflict where it was of another command or other args."""
-        self._expire()
         place = (principal, key)
-        run = self._running.get(place) or self._kept.get(place)
+        run = self._running.get(place)
         if run is None:
-            return None
+            run = self._kept.get(place)
+            if run is None:
+                return None
+            self._expire(self._clock())
+            if place not in self._kept:
+                return None
         if run.command != command or run.fingerprint != _fingerprint(args):
             raise Conflict("This idempotency key was used for another command or other args; use a new key")
         return run
@@ -113,20 +117,21 @@ class Answers:
     def finish(self, run: KeyedRun, outcome: Outcome, *, keep: bool = True) -> None:
         """The run has ended: keep its answer, unless it did not come to one, and give it to who joined."""
         run.outcome = outcome
-        run.expires = self._clock() + self.seconds
+        now = self._clock()
+        run.expires = now + self.seconds
         place = (run.principal, run.key)
         self._running.pop(place, None)
         if keep:
             self._kept[place] = run
             self._bytes += outcome.size
+        self._expire(now)
         while self._kept and (len(self._kept) > self._max_count or self._bytes > self._max_bytes):
             self._drop_oldest()
         joiners, run.joiners = run.joiners, []
         for joiner in joiners:
             joiner.joined_outcome(outcome)
 
-    def _expire(self) -> None:
-        now = self._clock()
+    def _expire(self, now: float) -> None:
         while self._kept and next(iter(self._kept.values())).expires <= now:
             self._drop_oldest()
 

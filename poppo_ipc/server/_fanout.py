@@ -15,8 +15,8 @@ from attrs import frozen
 from msgspec import UNSET
 
 from poppo_ipc.protocol import Event, PatternIndex, encode
-from poppo_ipc.server._eager import ParkingLot, checkpoint
 from poppo_ipc.server._eventlog import EventLog, KeptEvent
+from poppo_ipc.server._lowlevel import ParkingLot, checkpoint
 from poppo_ipc.server._outbox import Batch, EventFrame
 
 __all__ = ["Fanout", "Listener", "Subscription", "encode_event"]

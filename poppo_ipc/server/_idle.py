@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,9 +16,8 @@ __all__ = ["watch_idle"]
 
 def watch_idle(session: Session) -> None:
     """Look after a session as `Limits.idle_seconds` says, by the server's timers."""
-    seconds = session.server.limits.idle_seconds
-    if seconds < math.inf:
-        _look_after(session, seconds, pinged_at=None)
+    if session.watched:
+        _look_after(session, session.server.limits.idle_seconds, pinged_at=None)
 
 
 def _look_after(session: Session, seconds: float, pinged_at: float | None) -> None:

@@ -1,6 +1,6 @@
 """The tasks of one client: one at a time leads, which reads what the client sends and runs its commands.
 
-Each command begins at once, in the turn of the task that leads (see `_eager.py`), in the order in which they came.
+Each command begins at once, in the turn of the task that leads (see `_lowlevel.py`), in the order in which they came.
 When a handler waits, its task stays with it and another takes the lead, so that reading goes on.
 """
 
@@ -16,8 +16,8 @@ import trio
 
 from poppo_ipc.protocol import Cancel, Command, Credit, Ping, Received, Refusal
 from poppo_ipc.server._dispatch import execute, is_failure
-from poppo_ipc.server._eager import ParkingLot, Waiting, begin, checkpoint, rest
 from poppo_ipc.server._handshake import authenticate
+from poppo_ipc.server._lowlevel import ParkingLot, Waiting, begin, checkpoint, rest
 from poppo_ipc.server._request import Request
 
 if TYPE_CHECKING:
@@ -69,11 +69,15 @@ class Lead:
                         while request is None:
                             if not self._inbox:
                                 self._tell_inbox_empty()
-                                session.flush()
+                                if session.door.company and session.outbox:
+                                    # With those of the others who asked at this moment: it takes fewer wake-ups.
+                                    session.server.fanout.flush_soon(session)
+                                else:
+                                    session.flush()
                                 if session.outbox.full:
                                     await session.writer.room()
                                 try:
-                                    await session.stream.wait_readable()
+                                    await session.door.wait()
                                 except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                                     session.gone()
                                 else:
@@ -229,8 +233,11 @@ class Lead:
         if not data:
             session.gone()
             return
-        session.last_heard = trio.current_time()
+        if session.watched:
+            session.last_heard = trio.current_time()
         session.counters.bytes_in += len(data)
+        if len(data) == _READ_BYTES:
+            session.door.more_to_read()
         self._take_in(session.connection.receive_data(data))
 
     def _take_in(self, batch: list[Received]) -> None:

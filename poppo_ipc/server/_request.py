@@ -14,7 +14,7 @@ from poppo_ipc.commands import Command, Context, Kind, Principal
 from poppo_ipc.errors import CommandError, ResultTooLarge
 from poppo_ipc.protocol import STREAM
 from poppo_ipc.server._answers import KeyedRun, Outcome
-from poppo_ipc.server._eager import checkpoint
+from poppo_ipc.server._lowlevel import checkpoint
 from poppo_ipc.server._timers import Timer
 
 if TYPE_CHECKING:

@@ -23,9 +23,10 @@ from poppo_ipc.server._answers import Answers
 from poppo_ipc.server._auth import Authenticator, TokenAuth
 from poppo_ipc.server._builtin import builtin_router
 from poppo_ipc.server._dispatch import Dispatcher
-from poppo_ipc.server._eager import checkpoint
+from poppo_ipc.server._doorway import Doorway
 from poppo_ipc.server._eventlog import EventLog
 from poppo_ipc.server._fanout import Fanout, encode_event
+from poppo_ipc.server._lowlevel import checkpoint
 from poppo_ipc.server._outbox import EventFrame
 from poppo_ipc.server._refusal import close, turn_away
 from poppo_ipc.server._session import Session
@@ -118,7 +119,8 @@ class Server:
         observer: is told of each command that was answered.
         drain: what else is to come to its end when the server stops: awaited with the grace in seconds, while the
             clients still hear its events.
-        eager: run handlers in the reader's turn until they wait (see `_eager.py`); off, each gets a task.
+        eager: run handlers in the reader's turn until they wait (`_lowlevel.py`), and wait for all clients at once
+            (`_doorway.py`); off, each command gets a task, and each client is waited for alone.
 
     Raises DeclarationError for what cannot work. One server serves once; several can run in one process.
     """
@@ -151,6 +153,7 @@ class Server:
         self._publisher = publisher
         self.capabilities = capabilities if self.auth is not None else tuple(c for c in capabilities if c != CHALLENGE)
         self.timers = Timers()
+        self.doorway = Doorway(shared=eager)
         kept = EventLog(self.limits.kept_events, self.limits.kept_event_bytes) if log is None else log
         self.fanout = Fanout(kept, self.limits.frame_bytes)
         # Not by its truth: no answers kept yet is no reason to take others.
@@ -197,16 +200,18 @@ class Server:
         listener = await self._listen()
         self._listener = listener
         try:
-            async with trio.open_nursery() as services:
-                services.start_soon(self.timers.run)
-                services.start_soon(self.fanout.run)
-                async with trio.open_nursery() as clients:
-                    clients.start_soon(self._accept, listener, clients)
-                    task_status.started(listener.address)
-                    logger.info("Serving on %s", listener.address)
-                    await self._stop_requested.wait()
-                    await self._wind_down(listener, clients)
-                services.cancel_scope.cancel()
+            with self.doorway:
+                async with trio.open_nursery() as services:
+                    services.start_soon(self.doorway.run)
+                    services.start_soon(self.timers.run)
+                    services.start_soon(self.fanout.run)
+                    async with trio.open_nursery() as clients:
+                        clients.start_soon(self._accept, listener, clients)
+                        task_status.started(listener.address)
+                        logger.info("Serving on %s", listener.address)
+                        await self._stop_requested.wait()
+                        await self._wind_down(listener, clients)
+                    services.cancel_scope.cancel()
         finally:
             self.stopping = True
             with trio.move_on_after(self.limits.flush_seconds, shield=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from attrs import define
 
 from poppo_ipc.commands import Principal
 from poppo_ipc.protocol import SUBSCRIBE, ServerConnection, State
+from poppo_ipc.server._doorway import Door
 from poppo_ipc.server._fanout import Subscription, encode_event
 from poppo_ipc.server._idle import watch_idle
 from poppo_ipc.server._lead import Lead
@@ -51,6 +53,7 @@ class Session:
         self.stream = stream
         self.id = session_id
         self.since = self.last_heard = trio.current_time()
+        self.watched = limits.idle_seconds < math.inf
         self.principal = server.anonymous(stream.peer)
         self.counters = Counters()
         self.connection = ServerConnection(
@@ -71,6 +74,7 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}
         self.over = False
         self.writer: Writer
+        self.door: Door
         self._nursery: trio.Nursery
         self._lead: Lead
         self._ended: trio.Event | None = None
@@ -101,6 +105,7 @@ class Session:
                     self.stream, self.outbox, self._nursery, self.server.limits.stall_seconds, self.disconnect
                 )
                 self._lead = Lead(self, self._nursery)
+                self.door = self.server.doorway.open(self.stream)
                 self.server.remember(self)
                 self._open()
                 await self._lead.work()
@@ -168,6 +173,7 @@ class Session:
             return
         self.over = True
         self.connection.closed()
+        self.door.close()
         self.writer.stop()
         self._end_auth_time()
         self._end_events()

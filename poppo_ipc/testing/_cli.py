@@ -216,9 +216,8 @@ def _in_process_of_its_own(
     try:
         code = process.wait(timeout)
     except subprocess.TimeoutExpired:
-        raise TimeoutError(
-            f"{shlex.join(command)} did not end within {timeout:g} s; it said: {together.decode(errors='replace')}"
-        ) from None
+        so_far = b"".join(said).decode(errors="replace")
+        raise TimeoutError(f"{shlex.join(command)} did not end within {timeout:g} s; it said: {so_far}") from None
     finally:
         process.kill()
         process.wait()
@@ -237,9 +236,13 @@ def _text(said: bytearray) -> str:
 
 
 def _read(stream: IO[bytes], part: bytearray, together: bytearray) -> None:
+    # Whole lines go into what both said: a program may write a line and its end apart, and the other's come between.
+    line = b""
     while data := os.read(stream.fileno(), 65536):
         part += data
-        together += data
+        lines, end, line = (line + data).rpartition(b"\n")
+        together += lines + end
+    together += line
 
 
 def _write(stream: IO[bytes], data: bytes) -> None:

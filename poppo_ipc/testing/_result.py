@@ -89,7 +89,7 @@ class CliResult:
     stdout: str
     stderr: str
     output: str
-    """Both, in the order in which they were written; of a process, in which they arrived."""
+    """Both, in the order in which they were written; of a process, in which their lines arrived."""
 
     exception: BaseException | None = attrs.field(default=None, eq=False, repr=False)
     """What a program in this process raised, besides `SystemExit`."""

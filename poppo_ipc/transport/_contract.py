@@ -73,6 +73,12 @@ class Stream(ByteStream):
         BusyResourceError as `receive` does.
         """
 
+    def fileno(self) -> int | None:
+        """A descriptor that can be waited for, in place of `wait_readable`, as long as this is open and nothing was
+        received by `receive`; None where the transport has none.
+        """
+        return None
+
     @abstractmethod
     async def send(self, item: bytes | bytearray | memoryview) -> None:
         """Hand the whole of `item` to the transport, waiting while the peer reads too slowly. It is not copied first.

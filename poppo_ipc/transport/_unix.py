@@ -40,6 +40,9 @@ class UnixStream(PolledStream):
         self._handle = Handle(sock)
         self._broken = False
 
+    def fileno(self) -> int | None:
+        return self._handle.sock.fileno()
+
     def _pull(self, max_bytes: int) -> bytes | None:
         if self._broken:
             raise BrokenResourceError

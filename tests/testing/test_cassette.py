@@ -267,8 +267,8 @@ def test_a_cancelled_call(file: Path) -> None:
         daemon.on("queue.resume").reply(DONE)
         assert trio.run(main, daemon) == DONE
     kinds = [each["type"] for each in messages(file)]
+    # Its own answer may come behind that of the next call, and then nobody is there to hear it.
     assert kinds.count("cancel") == 1
-    assert "CANCELLED" in file.read_text()
     with Cassette(file):
         assert trio.run(main, None) == DONE
 

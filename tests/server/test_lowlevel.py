@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from poppo_ipc.server._eager import Waiting, begin, rest
+from poppo_ipc.server._lowlevel import Waiting, begin, rest
 
 variable = contextvars.ContextVar("variable", default="outside")
 
