@@ -2,16 +2,20 @@
 
 Wine 8 answers WSAIoctl(SIO_BSP_HANDLE_SELECT) and its like with WSAEOPNOTSUPP. Trio asks them only to see through
 layered service providers, which wine does not have: the base handle is the right answer. On Windows nothing changes.
+
+Every Python there imports this first, so it imports next to nothing: `importlib.abc` alone is most of a bare start.
 """
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.machinery
 import sys
-from collections.abc import Sequence
-from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
 
 _MODULE = "trio._core._io_windows"
 _WSAEOPNOTSUPP = 10045
@@ -32,7 +36,7 @@ def _patch(module: Any) -> None:
     module._get_underlying_socket = _get_underlying_socket
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Patches the module when something imports it, and imports nothing before."""
 
     def find_spec(
