@@ -129,6 +129,8 @@ class StreamWire:
             raise TimeoutError from None
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             return b""
+        except anyio.ClosedResourceError as error:
+            raise ConnectionAbortedError("it was closed on this side") from error
 
     def end(self) -> None:
         self._thread.run(self._stream.send_eof)
