@@ -30,7 +30,7 @@ SHELLS = "it is about shells and programs of Unix"
 SIGNALS = "Windows has no signals from outside; cli/test_console.py has Ctrl-C there"
 PROC = "what a process has open is read from /proc"
 RELAY = "only Linux tells the order of writes to two pipes"
-SIGTERM = "a signal from another process (SIGTERM) is one of Unix"
+SIGTERM = "a signal that ends a process (SIGTERM, SIGKILL) is one of Unix"
 SOCKET_FILE = "a socket is a file on Unix; a named pipe is none"
 PATHS = "the paths are those of Unix"
 PIPES = "Unix has no named pipes of Windows"
@@ -149,7 +149,8 @@ ON_WINDOWS = {
     "server/test_token_files.py::test_a_file_that_others_can_read_is_refused": MODES,
     "server/test_token_files.py::test_a_pipe_is_refused_at_once": FIFO,
     f"{_DEFECTS}[stays when the client has ended]": HALF_CLOSE,
-    "testing/test_programs.py::test_a_process_that_a_signal_ends": SIGNALS,
+    "testing/test_programs.py::test_a_process_that_a_signal_ends": SIGTERM,
+    "testing/test_programs.py::test_paths_of_unix_are_normalized": PATHS,
     "testing/test_strict.py::test_a_socket_that_cannot_be_made_is_told": SOCKET_FILE,
     "transport/test_activation.py": ACTIVATION,
     "transport/test_address.py::test_home_and_working_directory": PATHS,
@@ -172,6 +173,7 @@ ON_WINDOWS = {
 ON_UNIX = {
     "daemon/workers/test_windows.py": JOBS,
     "cli/test_console.py": CONSOLE,
+    "testing/test_programs.py::test_paths_of_windows_are_normalized": WINDOWS_PATHS,
     "transport/test_address.py::test_paths_of_windows": WINDOWS_PATHS,
     "transport/test_address.py::test_windows_takes_a_bare_name_from_the_working_directory": WINDOWS_PATHS,
     "transport/test_pipe_asyncio.py": PIPES,

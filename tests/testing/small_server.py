@@ -276,12 +276,12 @@ class Connection:
 
     def _tell(self, data: dict[str, Any]) -> None:
         with self.server.lock:
-            listening = [each for each in self.server.connections if each.sock.fileno() != -1]
-        for each in listening:
+            everybody = list(self.server.connections)
+        for each in everybody:
             if (each.authenticated and not self.has("tells nobody")) or self.has("tells strangers"):
                 try:
                     each.send(type="event", event="conformance.event", data=data)
-                except OSError:
+                except OSError:  # that one has ended
                     continue
 
 
