@@ -6,12 +6,15 @@ layered service providers, which wine does not have: the base handle is the righ
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.machinery
 import sys
-from collections.abc import Sequence
-from types import ModuleType
-from typing import Any
+
+# Each program that is started there runs this first, so it imports no more: `importlib.abc` alone takes a third of a second.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
 
 _MODULE = "trio._core._io_windows"
 _WSAEOPNOTSUPP = 10045
@@ -32,7 +35,7 @@ def _patch(module: Any) -> None:
     module._get_underlying_socket = _get_underlying_socket
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Patches the module when something imports it, and imports nothing before."""
 
     def find_spec(

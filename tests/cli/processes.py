@@ -18,11 +18,18 @@ from poppo_ipc.client._probe import somebody_listens
 #: Seconds that nothing here takes, even on a machine that has much else to do.
 PATIENCE = 60.0 if sys.platform == "win32" else 30.0
 READY = "ready on "
+#: What messages call the place that a daemon listens at.
+KIND = "pipe" if sys.platform == "win32" else "socket"
 
 
 def at(socket: Path) -> str:
     """The address of the socket of a test: its path, or on Windows the pipe that is named after it."""
     return f"npipe:{socket.parent.name}-{socket.name}" if sys.platform == "win32" else str(socket)
+
+
+def told(socket: Path) -> str:
+    """That address as programs tell it."""
+    return str(Address.parse(at(socket)))
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

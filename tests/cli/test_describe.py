@@ -26,11 +26,14 @@ def described(args: dict[str, Any], result: Any = None, **more: Any) -> Descript
 def test_the_list_has_every_command(served: Shell) -> None:
     names = {entry["name"] for entry in served.run("commands").json}
     assert names >= {spec.name for spec in STANDARD_COMMANDS}
+    assert served.run("commands", "task.status").json["name"] == "task.status"
+    assert "did you mean" in served.run("commands", "task.stats").err.lower()
+
+
+def test_on_a_terminal_the_list_is_a_table(served: Shell) -> None:
     shown = served.shown("commands", env={"NO_COLOR": "1"})
     assert re.search(r"^project\.add +--path \[--name\] \[--config\] +Add a project\.$", shown, re.MULTILINE)
     assert "A task has started." in served.shown("commands", "--events")
-    assert served.run("commands", "task.status").json["name"] == "task.status"
-    assert "did you mean" in served.run("commands", "task.stats").err.lower()
 
 
 def test_the_page_has_every_command_and_event(served: Shell) -> None:

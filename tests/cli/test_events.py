@@ -6,17 +6,17 @@ import json
 import os
 import select
 import signal
-import socket
 import struct
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sockets import listening
 
 from poppo_ipc.cli._events_lines import clock_text, event_line, event_object, gap_line, iso_text
 from poppo_ipc.cli._plain import Style
@@ -184,7 +184,7 @@ def test_a_pattern_that_makes_no_sense_is_wrong_usage(daemon: Serve) -> None:
 
 
 def test_without_a_daemon_it_is_told_at_once(place: Path) -> None:
-    ran = Shell({"POPPO_SOCKET": str(place / "none"), "POPPO_STATE_DIR": str(place)}).run("events")
+    ran = Shell({"POPPO_SOCKET": at(place / "none"), "POPPO_STATE_DIR": str(place)}).run("events")
     assert (ran.code, ran.out) == (3, "")
     assert "No daemon listens" in ran.err
 
@@ -208,14 +208,12 @@ def broadcasting(path: Path, events: list[str]) -> Iterator[None]:
     def serve() -> None:
         client, _ = listener.accept()
         batch = b"".join(frame(type="event", event=name, data={"a": "\x1b[2J"}) for name in events)
-        with client, suppress(ConnectionError):
+        with closing(client), suppress(ConnectionError):
             client.sendall(frame(type="welcome", authRequired=False))
             while True:
                 client.sendall(batch)
 
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
+    with closing(listening(at(path))) as listener:
         thread = threading.Thread(target=serve)
         thread.start()
         yield

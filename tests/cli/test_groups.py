@@ -17,8 +17,11 @@ from .processes import Serve, at
 from .program import Shell, to_the_end
 
 
-def test_status_on_a_terminal_and_in_a_pipe(served: Shell) -> None:
+def test_status_in_a_pipe(served: Shell) -> None:
     assert set(served.run("status").json) == {"daemon", "projects", "workers", "queue"}
+
+
+def test_status_on_a_terminal(served: Shell) -> None:
     shown = served.shown("status", env={"NO_COLOR": "1"})
     assert "daemon    running  version " in shown
     assert "worker-1  idle" in shown
@@ -34,11 +37,16 @@ def test_a_project_from_its_beginning_to_its_end(served: Shell, place: Path) -> 
     assert whole["config"] == {"retries": 4, "limits": {"cpu": "two"}, "deep": {"a": 1}}
     for verb, message in (("stop", "stopped"), ("start", "started"), ("restart", "restarted")):
         assert message in served.run("projects", verb, project).json["message"]
-    assert project in served.shown("projects", "list")
+    assert project in [each["id"] for each in served.run("projects", "list").json["projects"]]
     assert served.run("projects", "remove", project).code == 0
     gone = served.run("projects", "status", project)
     assert gone.code == 1
     assert gone.err.startswith(f"poppo-ipc: There is no project {project}. ")
+
+
+def test_projects_on_a_terminal(served: Shell, place: Path) -> None:
+    project = served.run("projects", "add", place).json["project"]["id"]
+    assert project in served.shown("projects", "list")
 
 
 def test_a_queue_is_paused_and_resumed(served: Shell) -> None:
@@ -57,10 +65,13 @@ def test_workers_are_scaled_and_restarted(served: Shell) -> None:
     assert served.run("workers", "scale", "some").code == 2
 
 
-def test_the_log_is_lines_in_a_pipe_and_text_on_a_terminal(served: Shell) -> None:
+def test_the_log_is_lines_in_a_pipe(served: Shell) -> None:
     lines = served.run("logs", "-n", "2").lines
     assert 1 <= len(lines) <= 2
     assert all("message" in line for line in lines)
+
+
+def test_the_log_is_text_on_a_terminal(served: Shell) -> None:
     assert "Serving on unix:" in served.shown("logs")
 
 

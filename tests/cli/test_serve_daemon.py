@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rights import REMEDY, open_to_everyone
 
 from poppo_ipc import Conflict, ShuttingDown, SyncClient, generate_token
 
@@ -161,12 +162,11 @@ def test_a_second_one_on_the_same_state_is_refused_by_the_pid_and_touches_no_log
 
 def test_a_state_directory_that_is_open_to_others_is_refused(place: Path) -> None:
     (place / "state").mkdir()
-    (place / "state").chmod(0o755)
+    open_to_everyone(place / "state")
     with Serve(place / "sock", "--no-auth") as daemon:
         assert daemon.wait() == 1
-    assert daemon.lines[-1] == (
-        f"poppo-ipc: The state directory {daemon.state} is open to others (mode 0755); run: chmod 700 {daemon.state}"
-    )
+    assert daemon.lines[-1].startswith(f"poppo-ipc: The state directory {daemon.state} is open to ")
+    assert f"; run: {REMEDY} " in daemon.lines[-1]
 
 
 def test_state_that_is_damaged_is_refused_and_left_as_it_is(place: Path) -> None:

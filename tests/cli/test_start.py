@@ -14,10 +14,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rights import open_to_everyone
 
 from poppo_ipc import Address, SyncClient
+from poppo_ipc.client._beside import beside
 
-from .processes import PATIENCE, Program, Serve, at, end_of, environment
+from .processes import PATIENCE, Program, Serve, at, end_of, environment, told
 from .program import PROGRAM, Shell, on_terminal, to_the_end
 
 Left = Callable[[], list[int]]
@@ -38,6 +40,11 @@ def gate(place: Path, shell: Shell) -> Path:
     os.mkfifo(place / "gate")
     shell.env["PYTHONPATH"] = str(place / "site")
     return place / "gate"
+
+
+def kept(place: Path) -> Path:
+    """What `start` keeps for `restart`."""
+    return Path(beside(Address.parse(at(place / "sock")), ".started"))
 
 
 @contextmanager
@@ -81,7 +88,7 @@ def test_it_runs_on_alone_with_nothing_of_whoever_started_it(place: Path, shell:
     assert shell.run("start").json == {
         "started": False,
         "pid": status["pid"],
-        "address": str(Address.parse(at(place / "sock"))),
+        "address": told(place / "sock"),
     }
     process = psutil.Process(status["pid"])
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
@@ -101,13 +108,13 @@ def test_a_start_that_fails_says_what_serve_says_and_leaves_nothing(
 ) -> None:
     for arguments, code in ((("--workers", "x"), 2), ((), 1)):
         (place / "state").mkdir(exist_ok=True)
-        (place / "state").chmod(0o755)
+        open_to_everyone(place / "state")
         started, served = shell.run("start", *arguments), shell.run("serve", *arguments)
         assert (started.code, started.out) == (code, "")
         assert started.err == served.err.splitlines()[-1] + "\n"
         assert no_leftovers() == []
     assert not (place / "sock").exists()
-    (place / "state").chmod(0o700)
+    (place / "state").rmdir()
     assert shell.run("start").json["started"] is True
 
 
@@ -157,7 +164,8 @@ def test_a_daemon_with_another_token_is_told_of_and_left_alone(place: Path, shel
         daemon.until_ready()
         ran = shell.run("start", env={"POPPO_TOKEN": "b" * 40})
         assert (ran.code, ran.out) == (1, "")
-        assert ran.err.startswith(f"poppo-ipc: What runs at unix:{place}/sock is not the daemon that was to be started")
+        what = f"What runs at {told(place / 'sock')} is not the daemon that was to be started"
+        assert ran.err.startswith(f"poppo-ipc: {what}")
         with daemon.client("a" * 40) as client:
             assert client.call("daemon.status")["pid"] == daemon.pid
         daemon.stop()
@@ -250,14 +258,15 @@ def test_restart_starts_one_where_none_runs_and_keeps_a_token_to_itself(place: P
     token = {"POPPO_TOKEN": "t" * 40}
     first = shell.run("restart", env=token).json
     assert first["started"] is True
-    assert "t" * 40 not in (place / "sock.started").read_text()
+    assert "t" * 40 not in kept(place).read_text()
     assert shell.run("restart", env=token).json["pid"] != first["pid"]
     assert shell.run("call", "daemon.status", env=token).code == 0
     assert shell.run("call", "daemon.status").code == 4
 
 
 def test_restart_of_what_start_did_not_start_uses_what_is_given(place: Path, shell: Shell) -> None:
-    (place / "sock.started").write_text("{}")
+    kept(place).parent.mkdir(parents=True, exist_ok=True)
+    kept(place).write_text("{}")
     with Serve(place / "sock", "--workers", "1") as daemon:
         daemon.until_ready()
         begun = shell.run("restart", "--log-level", "error").json

@@ -11,7 +11,7 @@ import pytest
 
 from poppo_ipc import SyncClient
 
-from .processes import PATIENCE, environment
+from .processes import PATIENCE, at, environment
 from .program import PROGRAM, Shell, to_the_end
 
 
@@ -92,4 +92,4 @@ def test_on_a_terminal_a_task_keeps_its_colours_and_nothing_else(served: Shell) 
 
 @pytest.mark.parametrize("what", ["submit", "run"])
 def test_without_a_daemon_it_is_3(place: Path, what: str) -> None:
-    assert Shell({"POPPO_SOCKET": str(place / "none")}).run("tasks", what, "true").code == 3
+    assert Shell({"POPPO_SOCKET": at(place / "none")}).run("tasks", what, "true").code == 3

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 import pytest
+
+from poppo_ipc.transport._private import why_not_private
 
 from .processes import at
 from .program import Shell
@@ -19,11 +20,15 @@ def shell(place: Path) -> Shell:
 def test_a_new_one_is_in_a_file_of_its_owner_and_not_printed(shell: Shell, place: Path) -> None:
     file = place / "state" / "token"
     assert shell.run("token", "new").json == {"path": str(file)}
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert why_not_private(str(file)) is None
     token = file.read_text()
     shown = shell.run("token", "show")
     assert (shown.code, shown.out, shown.err) == (0, token, "")
-    assert token.strip() not in shell.shown("token", "new", place / "other")
+
+
+def test_on_a_terminal_it_is_not_shown_either(shell: Shell, place: Path) -> None:
+    shown = shell.shown("token", "new", place / "other")
+    assert (place / "other").read_text().strip() not in shown
 
 
 def test_one_that_is_there_is_kept_unless_it_is_said(shell: Shell, place: Path) -> None:
