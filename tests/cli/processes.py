@@ -32,6 +32,13 @@ def told(socket: Path) -> str:
     return str(Address.parse(at(socket)))
 
 
+def sleeping(seconds: float) -> list[str]:
+    """A program that does nothing for so long."""
+    if sys.platform == "win32":
+        return [sys.executable, "-c", f"import time; time.sleep({seconds})"]
+    return ["sleep", str(seconds)]
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment, without what would change how the programs behave."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("POPPO_", "LISTEN_"))}
