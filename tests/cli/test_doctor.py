@@ -22,7 +22,7 @@ from .program import Shell
 
 def diagnosis(shell: Shell, *options: str | Path, env: dict[str, str] | None = None) -> dict[str, dict[str, Any]]:
     """The checks by their names; the exit code fits them, and each problem says what to do."""
-    ran = shell.run("doctor", "--json", *options, env=env)
+    ran = shell.ask("doctor", "--json", *options, env=env)
     answer = json.loads(ran.out)
     checks = answer["checks"]
     assert ran.code == (0 if answer["ok"] else 1)

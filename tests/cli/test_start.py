@@ -102,7 +102,7 @@ def test_it_tells_where_its_token_is_and_runs_on_alone(place: Path, shell: Shell
     begun = shell.run("start")
     token = place / "state" / "token"
     assert begun.err == f"made a token in {token}; clients get it by POPPO_TOKEN_FILE={token}\n"
-    pid = shell.run("call", "daemon.status").json["pid"]
+    pid = shell.ask("call", "daemon.status").json["pid"]
     assert begun.json == {"started": True, "pid": pid, "address": told(place / "sock")}
     assert shell.run("start").json == {"started": False, "pid": pid, "address": told(place / "sock")}
     assert shell.run("stop").json["stopped"] is True
@@ -116,7 +116,7 @@ def test_it_runs_on_alone_with_nothing_of_whoever_started_it(place: Path, shell:
             [*PROGRAM, "start"], capture_output=True, text=True, env=environment(shell.env), pass_fds=[file.fileno()]
         )
     assert ran.returncode == 0, ran.stderr
-    process = psutil.Process(shell.run("call", "daemon.status").json["pid"])
+    process = psutil.Process(shell.ask("call", "daemon.status").json["pid"])
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
     assert process.cwd() == "/"
     assert process.terminal() is None
@@ -152,7 +152,7 @@ def test_of_many_at_once_one_starts_it_and_all_say_that_it_runs(shell: Shell) ->
     said = [program.communicate(timeout=PATIENCE) for program in programs]
     assert [program.returncode for program in programs] == [0] * 10, said
     assert sorted(b'"started": true' in out for out, _ in said) == [False] * 9 + [True]
-    pid = shell.run("call", "daemon.status").json["pid"]
+    pid = shell.ask("call", "daemon.status").json["pid"]
     assert all(f'"pid": {pid},'.encode() in out for out, _ in said)
 
 
@@ -162,7 +162,7 @@ def test_its_end_in_the_middle_leaves_a_daemon_that_runs_and_no_lock(place: Path
     # Whichever of the two daemons is the quicker one has the socket, and the other one ends.
     del shell.env["PYTHONPATH"]
     begun = shell.run("start").json
-    assert shell.run("call", "daemon.status").json["pid"] == begun["pid"]
+    assert shell.ask("call", "daemon.status").json["pid"] == begun["pid"]
 
 
 def test_one_that_is_not_ready_in_time_is_ended(shell: Shell, gate: Gate, no_leftovers: Left) -> None:
@@ -226,7 +226,7 @@ def test_the_end_of_the_terminal_leaves_it_alive(place: Path, shell: Shell) -> N
     pid = int(terminal.match[1])
     terminal.sendintr()
     terminal.close(force=True)
-    assert shell.run("call", "daemon.status").json["pid"] == pid
+    assert shell.ask("call", "daemon.status").json["pid"] == pid
 
 
 READING = [
@@ -240,14 +240,14 @@ READING = [
 def test_nothing_but_start_and_restart_starts_one(
     place: Path, shell: Shell, arguments: tuple[str, ...], no_leftovers: Left
 ) -> None:
-    shell.run(*arguments)
+    shell.ask(*arguments)
     assert list(place.iterdir()) == []
     assert no_leftovers() == []
 
 
 def test_completion_starts_none(place: Path, shell: Shell, no_leftovers: Left) -> None:
     asks = {"_POPPO_IPC_COMPLETE": "bash_complete", "COMP_WORDS": "poppo-ipc tasks show ", "COMP_CWORD": "3"}
-    shell.run(env=asks)
+    shell.ask(env=asks)
     assert list(place.iterdir()) == []
     assert no_leftovers() == []
 
@@ -275,7 +275,7 @@ def test_restart_with_wrong_settings_leaves_the_old_one_running(place: Path, she
     first = shell.run("start").json
     ran = shell.run("restart", "--workers", "many")
     assert (ran.code, ran.out) == (2, "")
-    assert shell.run("call", "daemon.status").json["pid"] == first["pid"]
+    assert shell.ask("call", "daemon.status").json["pid"] == first["pid"]
 
 
 def test_restart_starts_one_where_none_runs_and_keeps_a_token_to_itself(place: Path, shell: Shell) -> None:
@@ -284,8 +284,8 @@ def test_restart_starts_one_where_none_runs_and_keeps_a_token_to_itself(place: P
     assert first["started"] is True
     assert "t" * 40 not in kept(place).read_text()
     assert shell.run("restart", env=token).json["pid"] != first["pid"]
-    assert shell.run("call", "daemon.status", env=token).code == 0
-    assert shell.run("call", "daemon.status").code == 4
+    assert shell.ask("call", "daemon.status", env=token).code == 0
+    assert shell.ask("call", "daemon.status").code == 4
 
 
 def test_restart_of_what_start_did_not_start_uses_what_is_given(place: Path, shell: Shell) -> None:
@@ -296,7 +296,7 @@ def test_restart_of_what_start_did_not_start_uses_what_is_given(place: Path, she
         begun = shell.run("restart", "--log-level", "error").json
         assert daemon.wait() == 0
     assert begun["started"] is True
-    assert shell.run("call", "daemon.status").json["config"] == {"maxProcesses": 0, "logLevel": "error", "port": None}
+    assert shell.ask("call", "daemon.status").json["config"] == {"maxProcesses": 0, "logLevel": "error", "port": None}
 
 
 def test_relative_paths_lead_where_they_were_typed(place: Path, no_leftovers: Left) -> None:

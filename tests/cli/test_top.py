@@ -348,7 +348,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(daemon: Serve) -> None:
 
 def test_without_a_terminal_it_is_told(served: Shell) -> None:
     for arguments in ((), ("--json",)):
-        ran = served.run("top", *arguments)
+        ran = served.ask("top", *arguments)
         assert (ran.code, ran.out) == (2, "")
         assert ran.err == "poppo-ipc: top needs a terminal. For a program there is poppo-ipc status --json.\n"
 
