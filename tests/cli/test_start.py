@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,8 @@ from .processes import PATIENCE, Program, Serve, at, end_of, environment, told
 from .program import PROGRAM, Shell, on_terminal, to_the_end
 
 Left = Callable[[], list[int]]
+#: Programs at once: under wine the start of each takes seconds of a processor.
+MANY = 4 if sys.platform == "win32" else 10
 #: Seconds for a daemon that is held at its start: enough to come that far, which takes longer under wine.
 TOO_SHORT = "10" if sys.platform == "win32" else "0.5"
 
@@ -138,7 +141,7 @@ def test_a_start_that_fails_says_what_serve_says_and_leaves_nothing(
         assert started.err == served.err.splitlines()[-1] + "\n"
         assert no_leftovers() == []
     assert not (place / "sock").exists()
-    (place / "state").rmdir()
+    shutil.rmtree(place / "state")
     assert shell.run("start").json["started"] is True
 
 
@@ -147,11 +150,11 @@ def test_of_many_at_once_one_starts_it_and_all_say_that_it_runs(shell: Shell) ->
         subprocess.Popen(
             [*PROGRAM, "start"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(shell.env)
         )
-        for _ in range(10)
+        for _ in range(MANY)
     ]
     said = [program.communicate(timeout=PATIENCE) for program in programs]
-    assert [program.returncode for program in programs] == [0] * 10, said
-    assert sorted(b'"started": true' in out for out, _ in said) == [False] * 9 + [True]
+    assert [program.returncode for program in programs] == [0] * MANY, said
+    assert sorted(b'"started": true' in out for out, _ in said) == [False] * (MANY - 1) + [True]
     pid = shell.ask("call", "daemon.status").json["pid"]
     assert all(f'"pid": {pid},'.encode() in out for out, _ in said)
 
