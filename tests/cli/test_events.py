@@ -171,14 +171,14 @@ def test_a_token_that_is_no_longer_taken_ends_it(place: Path) -> None:
 
 
 @pytest.mark.parametrize("since", ["x", "1:x", ":1", "-1", ""])
-def test_a_place_that_makes_no_sense_is_wrong_usage(daemon: Serve, since: str) -> None:
-    ran = Shell(env_of(daemon)).ask("events", "--since", since)
+def test_a_place_that_makes_no_sense_is_wrong_usage(served: Shell, since: str) -> None:
+    ran = served.ask("events", "--since", since)
     assert (ran.code, ran.out) == (2, "")
     assert "neither SEQ nor EPOCH:SEQ" in ran.err
 
 
-def test_a_pattern_that_makes_no_sense_is_wrong_usage(daemon: Serve) -> None:
-    ran = Shell(env_of(daemon)).ask("events", "a..b")
+def test_a_pattern_that_makes_no_sense_is_wrong_usage(served: Shell) -> None:
+    ran = served.ask("events", "a..b")
     assert (ran.code, ran.out) == (2, "")
     assert "a..b" in ran.err
 
