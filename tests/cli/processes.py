@@ -127,10 +127,10 @@ class Serve(Program):
         """Whether there is a socket, whose owner may be dead, or a pipe, whose owner is not."""
         return somebody_listens(Address.parse(self.socket)) if sys.platform == "win32" else self._path.is_socket()
 
-    def stop(self) -> None:
-        """End it in order."""
+    def stop(self, token: str | None = None) -> None:
+        """End it in order; with the token of the state directory, or with another, where that needs a client."""
         if sys.platform == "win32":
-            with self.client() as client:
+            with self.client(token) as client:
                 client.call("daemon.stop")
         else:
             self.send(signal.SIGTERM)

@@ -114,7 +114,7 @@ def test_a_token_of_ones_own(place: Path, by: str) -> None:
         daemon.until_ready()
         with daemon.client(token) as client:
             client.call("daemon.status")
-        daemon.stop()
+        daemon.stop(token)
     assert not (daemon.state / "token").exists()
     assert token not in daemon.output
 

@@ -195,7 +195,7 @@ def test_a_daemon_with_another_token_is_told_of_and_left_alone(place: Path, shel
         assert ran.err.startswith(f"poppo-ipc: {what}")
         with daemon.client("a" * 40) as client:
             assert client.call("daemon.status")["pid"] == daemon.pid
-        daemon.stop()
+        daemon.stop("a" * 40)
 
 
 @pytest.mark.parametrize(
