@@ -14,8 +14,6 @@ import attrs
 
 __all__ = ["CliResult", "normalized", "without_colours"]
 
-#: What parts a path, within brackets of a pattern.
-_SLASH: Final = r"\\/" if sys.platform == "win32" else "/"
 _ANSI: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 _UUID: Final = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE)
 _OWN_ID: Final = re.compile(r"(?<![\w-])[a-z]-[0-9a-hjkmnp-tv-z]{16}(?![\w-])")
