@@ -32,6 +32,8 @@ from .small_server import DEFECTS, TOKEN, SmallServer
 HERE = Path(__file__).parent
 CLIENT = HERE / "programs" / "small_client.py"
 PATIENCE = 30.0
+#: After which a right server closes a stranger's connection: longer than a check takes to get on with one.
+AUTH_SECONDS = 3.0
 #: For what never comes.
 IMPATIENCE = 0.5
 #: What cannot be checked over a pipe, which is closed in both directions at once.
@@ -49,7 +51,7 @@ def address() -> Iterator[str]:
 def own(request: pytest.FixtureRequest, address: str) -> Iterator[tuple[str, str | None]]:
     token = TOKEN if request.param == "token" else None
     auth = None if token is None else TokenAuth.from_secret(token)
-    server = Server(conformance_router(), address=address, auth=auth, limits=Limits(auth_seconds=0.3))
+    server = Server(conformance_router(), address=address, auth=auth, limits=Limits(auth_seconds=AUTH_SECONDS))
     thread = TrioThread(server.serve, "conforming")
     thread.start()
     yield address, token
@@ -62,7 +64,7 @@ def not_offered(report: Report) -> set[str]:
 
 def test_our_own_server(own: tuple[str, str | None]) -> None:
     path, token = own
-    report = check_server(path, token=token, patience=PATIENCE, auth_seconds=0.3)
+    report = check_server(path, token=token, patience=PATIENCE, auth_seconds=AUTH_SECONDS)
     assert report.ok, report.text()
     assert len(report.findings) == len(server_checks()) > 60
     if token is None:
@@ -86,8 +88,8 @@ def test_our_own_daemon() -> None:
 
 
 def test_a_small_server_from_scratch(address: str) -> None:
-    with SmallServer(address) as server:
-        report = check_server(server.address, token=TOKEN, patience=PATIENCE, auth_seconds=0.2)
+    with SmallServer(address, auth_seconds=AUTH_SECONDS) as server:
+        report = check_server(server.address, token=TOKEN, patience=PATIENCE, auth_seconds=AUTH_SECONDS)
     assert report.ok, report.text()
     assert report.counts()["passed"] > 45
     assert report["4-stream"].got == "the server does not offer `stream`"
