@@ -113,6 +113,11 @@ def test_the_transport_names_an_event_loop_only_in_its_file_for_that() -> None:
     }
 
 
+def test_the_command_line_names_asyncio_only_where_textual_runs_on_it() -> None:
+    naming = [path for path in (ROOT / "cli").rglob("*.py") if "asyncio" in set(imports(path))]
+    assert {path.parent.relative_to(ROOT).as_posix() for path in naming} == {"cli/top"}
+
+
 @pytest.mark.parametrize("statement", ["import poppo_ipc", "from poppo_ipc import SyncClient", "import poppo_ipc.cli"])
 def test_importing_loads_nothing_heavy(statement: str) -> None:
     script = f"{statement}\nimport sys\nprint(sorted({set(MAY_NAME)!r} & set(sys.modules)))"

@@ -7,12 +7,9 @@ no word of it: whoever presses TAB did not ask for news.
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -111,11 +108,20 @@ def _with_client(ctx: click.Context, use: Callable[[SyncClient], Any]) -> Any:
     from poppo_ipc.errors import PoppoError
 
     invocation = ctx.ensure_object(Invocation)
-    try:
-        with _at_most(_patience()), invocation.client(close_seconds=_CLOSE_SECONDS) as client:
-            return use(client)
-    except (PoppoError, click.ClickException, OSError, _TooLate):
-        return None
+    found: list[Any] = []
+
+    def ask() -> None:
+        with (
+            suppress(PoppoError, click.ClickException, OSError),
+            invocation.client(close_seconds=_CLOSE_SECONDS) as client,
+        ):
+            found.append(use(client))
+
+    # Whatever it hangs in, it is left there when the time is over: the program is about to end, and it with it.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_patience())
+    return found[0] if found else None
 
 
 def _patience() -> float:
@@ -123,26 +129,3 @@ def _patience() -> float:
         return max(0.001, float(os.environ[_PATIENCE_VARIABLE]))
     except (KeyError, ValueError):
         return _PATIENCE
-
-
-class _TooLate(BaseException):
-    """The time is over."""
-
-
-@contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """Raise `_TooLate` within when the time is over, however often the client would try; where there are signals."""
-    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-        yield
-    else:
-
-        def ring(number: int, frame: FrameType | None) -> None:
-            raise _TooLate
-
-        before = signal.signal(signal.SIGALRM, ring)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)

@@ -18,11 +18,25 @@ from poppo_ipc.client._probe import somebody_listens
 #: Seconds that nothing here takes, even on a machine that has much else to do.
 PATIENCE = 60.0 if sys.platform == "win32" else 30.0
 READY = "ready on "
+#: What messages call the place that a daemon listens at.
+KIND = "pipe" if sys.platform == "win32" else "socket"
 
 
 def at(socket: Path) -> str:
     """The address of the socket of a test: its path, or on Windows the pipe that is named after it."""
     return f"npipe:{socket.parent.name}-{socket.name}" if sys.platform == "win32" else str(socket)
+
+
+def told(socket: Path) -> str:
+    """That address as programs tell it."""
+    return str(Address.parse(at(socket)))
+
+
+def sleeping(seconds: float) -> list[str]:
+    """A program that does nothing for so long."""
+    if sys.platform == "win32":
+        return [sys.executable, "-c", f"import time; time.sleep({seconds})"]
+    return ["sleep", str(seconds)]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -113,10 +127,10 @@ class Serve(Program):
         """Whether there is a socket, whose owner may be dead, or a pipe, whose owner is not."""
         return somebody_listens(Address.parse(self.socket)) if sys.platform == "win32" else self._path.is_socket()
 
-    def stop(self) -> None:
-        """End it in order."""
+    def stop(self, token: str | None = None) -> None:
+        """End it in order; with the token of the state directory, or with another, where that needs a client."""
         if sys.platform == "win32":
-            with self.client() as client:
+            with self.client(token) as client:
                 client.call("daemon.stop")
         else:
             self.send(signal.SIGTERM)

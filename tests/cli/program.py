@@ -1,14 +1,20 @@
-"""The command line, run to its end as its users do: as a process of its own."""
+"""The command line, run to its end: as its users do in a process of its own, or within this one."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from unittest.mock import patch
+
+from poppo_ipc.cli import main
 
 from .processes import PATIENCE, environment
 
@@ -59,6 +65,14 @@ class Shell:
         assert "Traceback" not in ran.stderr, ran.stderr
         return Ran(ran.returncode, ran.stdout, ran.stderr)
 
+    def ask(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Ran:
+        """The same within this process, which is much cheaper: for what hangs on no process, and starts none."""
+        settings = environment({**self.env, **(env or {})})
+        with captured() as out, captured() as err:
+            with patch.dict(os.environ, settings, clear=True), redirect_stdout(out), redirect_stderr(err):
+                code = main([*map(str, arguments)])
+            return Ran(int(code), said(out), said(err))
+
     def terminal(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> pexpect.spawn[str]:
         """Start it in a terminal of its own: 120 columns, with colours unless `env` says otherwise."""
         return on_terminal([*PROGRAM, *map(str, arguments)], {**self.env, **(env or {})})
@@ -69,6 +83,20 @@ class Shell:
         to_the_end(child)
         assert child.before is not None
         return child.before.replace("\r\n", "\n")
+
+
+@contextmanager
+def captured() -> Iterator[TextIO]:
+    """A stream as a program has one: a file."""
+    with tempfile.TemporaryFile() as file, io.TextIOWrapper(file, "utf-8", newline="\n") as stream:
+        yield stream
+
+
+def said(stream: TextIO) -> str:
+    """All that was written."""
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
 
 
 def to_the_end(child: pexpect.spawn[str]) -> None:

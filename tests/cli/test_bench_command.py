@@ -46,7 +46,7 @@ def test_in_a_terminal_it_draws(served: Shell) -> None:
 
 
 def test_it_asks_with_arguments(served: Shell) -> None:
-    found = served.run("bench", "--seconds", "0.1", "--command", "task.list", "--args", '{"limit": 1}').json
+    found = served.ask("bench", "--seconds", "0.1", "--command", "task.list", "--args", '{"limit": 1}').json
     assert (found["command"], found["errors"]) == ("task.list", {})
 
 
@@ -64,7 +64,7 @@ def test_it_asks_with_arguments(served: Shell) -> None:
 def test_what_cannot_be_measured_is_told(
     served: Shell, arguments: tuple[str, ...], code: int, said: str, in_flight: str
 ) -> None:
-    ran = served.run("bench", "--in-flight", in_flight, *arguments)
+    ran = served.ask("bench", "--in-flight", in_flight, *arguments)
     assert (ran.code, ran.out) == (code, "")
     assert said in ran.err
 
@@ -72,7 +72,7 @@ def test_what_cannot_be_measured_is_told(
 def test_an_original_server_is_measured_too(place: Path) -> None:
     with Original(place / "sock", {"daemon.status": {"status": "running"}}) as server:
         shell = Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place)})
-        found = shell.run("bench", "--seconds", "0.1", "--in-flight", "3").json
+        found = shell.ask("bench", "--seconds", "0.1", "--in-flight", "3").json
     assert found["answers"] > 0
     assert {command for command, _ in server.asked} == {"daemon.status"}
 

@@ -21,7 +21,7 @@ def completions(shell: Shell, *words: str, kind: str = "bash", env: dict[str, st
     asked = {"_POPPO_IPC_COMPLETE": f"{kind}_complete", "COMP_WORDS": " ".join(["poppo-ipc", *words])}
     asked["COMP_CWORD"] = words[-1] if kind == "fish" else str(len(words))
     # Far more than it needs: no verdict here hangs on how busy the machine is.
-    ran = shell.run(env={"POPPO_COMPLETION_SECONDS": "20", **asked, **(env or {})})
+    ran = shell.ask(env={"POPPO_COMPLETION_SECONDS": "20", **asked, **(env or {})})
     assert (ran.code, ran.err) == (0, "")
     return [line.partition(",")[2] for line in ran.out.splitlines() if line]
 
@@ -41,8 +41,8 @@ def test_the_daemons_commands_and_their_flags(served: Shell) -> None:
 
 
 def test_ids(served: Shell, place: Path) -> None:
-    project = served.run("projects", "add", place).json["project"]["id"]
-    task = served.run("tasks", "submit", "true").json["taskId"]
+    project = served.ask("projects", "add", place).json["project"]["id"]
+    task = served.ask("tasks", "submit", "true").json["taskId"]
     assert project in completions(served, "projects", "status", "")
     assert project in completions(served, "call", "project.status", "--project-id", "p-")
     assert task in completions(served, "tasks", "output", task[:4])
@@ -60,7 +60,7 @@ def test_other_shells_are_told_what_things_are(served: Shell, kind: str) -> None
 
 
 def test_a_daemon_that_is_down_or_refuses_gives_none_and_no_noise(served: Shell, place: Path) -> None:
-    down = {"POPPO_SOCKET": str(place / "none")}
+    down = {"POPPO_SOCKET": at(place / "none")}
     for words in (("call", "task."), ("projects", "status", ""), ("call", "task.list", "--st")):
         assert completions(served, *words, env=down) == []
     assert completions(served, "call", "task.", env={"POPPO_TOKEN": "wrong"}) == []
@@ -69,14 +69,14 @@ def test_a_daemon_that_is_down_or_refuses_gives_none_and_no_noise(served: Shell,
 
 
 def test_the_socket_that_was_typed_is_asked(served: Shell, place: Path) -> None:
-    away = {"POPPO_SOCKET": str(place / "none")}
+    away = {"POPPO_SOCKET": at(place / "none")}
     words = ("--socket", served.env["POPPO_SOCKET"], "call", "task.sta")
     assert completions(served, *words, env=away) == ["task.status"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_of_a_shell_needs_neither_it_nor_a_daemon(place: Path, shell: str) -> None:
-    ran = Shell({"POPPO_SOCKET": str(place / "none"), "PATH": str(place)}).run("completion", shell)
+    ran = Shell({"POPPO_SOCKET": at(place / "none"), "PATH": str(place)}).ask("completion", shell)
     assert (ran.code, ran.err) == (0, "")
     assert f"_POPPO_IPC_COMPLETE={shell}_complete" in ran.out
 

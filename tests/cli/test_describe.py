@@ -24,18 +24,21 @@ def described(args: dict[str, Any], result: Any = None, **more: Any) -> Descript
 
 
 def test_the_list_has_every_command(served: Shell) -> None:
-    names = {entry["name"] for entry in served.run("commands").json}
+    names = {entry["name"] for entry in served.ask("commands").json}
     assert names >= {spec.name for spec in STANDARD_COMMANDS}
+    assert served.ask("commands", "task.status").json["name"] == "task.status"
+    assert "did you mean" in served.ask("commands", "task.stats").err.lower()
+
+
+def test_on_a_terminal_the_list_is_a_table(served: Shell) -> None:
     shown = served.shown("commands", env={"NO_COLOR": "1"})
     assert re.search(r"^project\.add +--path \[--name\] \[--config\] +Add a project\.$", shown, re.MULTILINE)
     assert "A task has started." in served.shown("commands", "--events")
-    assert served.run("commands", "task.status").json["name"] == "task.status"
-    assert "did you mean" in served.run("commands", "task.stats").err.lower()
 
 
 def test_the_page_has_every_command_and_event(served: Shell) -> None:
-    page = served.run("describe", "--markdown").out
-    told = served.run("describe").json
+    page = served.ask("describe", "--markdown").out
+    told = served.ask("describe").json
     headings = re.findall(r"^### (.+)$", page, re.MULTILINE)
     assert headings == [each["name"] for each in (*told["commands"], *told["events"])]
     assert "| `taskId` | text | yes |  | The id of the task. |" in page
@@ -45,8 +48,8 @@ def test_the_page_has_every_command_and_event(served: Shell) -> None:
 
 
 def test_the_types_have_every_command_and_event(served: Shell) -> None:
-    types = served.run("describe", "--typescript").out
-    told = served.run("describe").json
+    types = served.ask("describe", "--typescript").out
+    told = served.ask("describe").json
     for each in (*told["commands"], *told["events"]):
         name = each["name"]
         assert re.search(rf'^  (?:"{re.escape(name)}"|{re.escape(name)}): ', types, re.MULTILINE), name
@@ -130,4 +133,4 @@ def test_types_in_words(schema: dict[str, Any], text: str) -> None:
 
 
 def test_only_one_form_at_a_time(served: Shell) -> None:
-    assert served.run("describe", "--markdown", "--typescript").code == 2
+    assert served.ask("describe", "--markdown", "--typescript").code == 2

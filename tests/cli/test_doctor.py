@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rights import REMEDY, open_to_everyone
 
 from poppo_ipc import generate_token
 from poppo_ipc.transport._lock_holder import lock_holder
@@ -20,7 +22,7 @@ from .program import Shell
 
 def diagnosis(shell: Shell, *options: str | Path, env: dict[str, str] | None = None) -> dict[str, dict[str, Any]]:
     """The checks by their names; the exit code fits them, and each problem says what to do."""
-    ran = shell.run("doctor", "--json", *options, env=env)
+    ran = shell.ask("doctor", "--json", *options, env=env)
     answer = json.loads(ran.out)
     checks = answer["checks"]
     assert ran.code == (0 if answer["ok"] else 1)
@@ -31,8 +33,9 @@ def diagnosis(shell: Shell, *options: str | Path, env: dict[str, str] | None = N
 
 def test_all_is_well_with_a_daemon_of_serve(served: Shell) -> None:
     checks = diagnosis(served)
+    place = [] if sys.platform == "win32" else ["directory", "socket"]  # a pipe is in no directory
     assert list(checks) == [
-        "address", "directory", "socket", "lock", "token", "connection", "version", "round trip", "clock", "health",
+        "address", *place, "lock", "token", "connection", "version", "round trip", "clock", "health",
     ]  # fmt: skip
     assert checks["lock"]["pid"] == checks["connection"]["pid"]
     assert {name for name, check in checks.items() if check["ok"] is not True} <= {"health"}
@@ -73,6 +76,22 @@ def test_what_is_no_socket(place: Path) -> None:
     assert diagnosis(Shell({}), "--socket", at(place / "sock"))["socket"]["ok"] is False
 
 
+def test_nobody_listens_at_a_pipe_and_nothing_is_made(place: Path) -> None:
+    checks = diagnosis(Shell({"POPPO_SOCKET": at(place / "sock")}), env={"POPPO_STATE_DIR": str(place)})
+    assert checks["lock"]["ok"] is None
+    assert checks["connection"]["ok"] is False
+    assert "poppo-ipc start" in checks["connection"]["todo"]
+    assert list(place.iterdir()) == []
+
+
+def test_a_pipe_whose_daemon_was_killed(place: Path) -> None:
+    with Serve(place / "sock") as daemon:
+        daemon.until_ready()
+        daemon.kill()
+    checks = diagnosis(Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place / "state")}))
+    assert (checks["lock"]["ok"], checks["connection"]["ok"]) == (None, False)
+
+
 def test_rights_that_are_too_wide(place: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place / "sock"))
@@ -93,10 +112,10 @@ def test_a_wrong_token_and_a_token_file_that_cannot_be_used(served: Shell, place
     assert wrong["token"]["source"] == "POPPO_TOKEN"
     assert wrong["authentication"]["ok"] is False
     generate_token(place / "token")
-    (place / "token").chmod(0o640)
+    open_to_everyone(place / "token")
     unusable = diagnosis(served, "--token-file", place / "token")
     assert unusable["token"]["ok"] is False
-    assert "chmod 600" in unusable["token"]["what"]
+    assert f"run: {REMEDY} " in unusable["token"]["what"]
 
 
 def test_a_daemon_that_hangs(place: Path) -> None:

@@ -6,17 +6,17 @@ import json
 import os
 import select
 import signal
-import socket
 import struct
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sockets import listening
 
 from poppo_ipc.cli._events_lines import clock_text, event_line, event_object, gap_line, iso_text
 from poppo_ipc.cli._plain import Style
@@ -89,13 +89,13 @@ def test_a_known_event_is_the_place_to_go_on_from(daemon: Serve) -> None:
     shell = Shell(env_of(daemon))
     with daemon.client() as client:
         client.call("queue.pause")
-    (first,) = shell.run("events", "--since", "0", "-n", "1").lines
-    (second,) = shell.run("events", "--since", f"{first['epoch']}:{first['seq']}", "-n", "1").lines
+    (first,) = shell.ask("events", "--since", "0", "-n", "1").lines
+    (second,) = shell.ask("events", "--since", f"{first['epoch']}:{first['seq']}", "-n", "1").lines
     assert (first["event"], second["event"]) == ("daemon.started", "queue.status-changed")
 
 
 def test_what_is_missing_is_told_at_its_place(daemon: Serve) -> None:
-    gap, event = Shell(env_of(daemon)).run("events", "--since", "another:7", "-n", "1").lines
+    gap, event = Shell(env_of(daemon)).ask("events", "--since", "another:7", "-n", "1").lines
     assert gap == {"gap": True, "missed": None, "reason": "restarted"}
     assert event["event"] == "daemon.started"
 
@@ -171,27 +171,27 @@ def test_a_token_that_is_no_longer_taken_ends_it(place: Path) -> None:
 
 
 @pytest.mark.parametrize("since", ["x", "1:x", ":1", "-1", ""])
-def test_a_place_that_makes_no_sense_is_wrong_usage(daemon: Serve, since: str) -> None:
-    ran = Shell(env_of(daemon)).run("events", "--since", since)
+def test_a_place_that_makes_no_sense_is_wrong_usage(served: Shell, since: str) -> None:
+    ran = served.ask("events", "--since", since)
     assert (ran.code, ran.out) == (2, "")
     assert "neither SEQ nor EPOCH:SEQ" in ran.err
 
 
-def test_a_pattern_that_makes_no_sense_is_wrong_usage(daemon: Serve) -> None:
-    ran = Shell(env_of(daemon)).run("events", "a..b")
+def test_a_pattern_that_makes_no_sense_is_wrong_usage(served: Shell) -> None:
+    ran = served.ask("events", "a..b")
     assert (ran.code, ran.out) == (2, "")
     assert "a..b" in ran.err
 
 
 def test_without_a_daemon_it_is_told_at_once(place: Path) -> None:
-    ran = Shell({"POPPO_SOCKET": str(place / "none"), "POPPO_STATE_DIR": str(place)}).run("events")
+    ran = Shell({"POPPO_SOCKET": at(place / "none"), "POPPO_STATE_DIR": str(place)}).ask("events")
     assert (ran.code, ran.out) == (3, "")
     assert "No daemon listens" in ran.err
 
 
 def test_an_original_server_cannot_repeat_events(place: Path) -> None:
     with Original(place / "sock", {}):
-        ran = Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place)}).run("events", "--since", "1")
+        ran = Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place)}).ask("events", "--since", "1")
     assert (ran.code, ran.err.splitlines()) == (
         2, ["poppo-ipc: This daemon cannot repeat events. Leave out --since."]
     )  # fmt: skip
@@ -208,14 +208,12 @@ def broadcasting(path: Path, events: list[str]) -> Iterator[None]:
     def serve() -> None:
         client, _ = listener.accept()
         batch = b"".join(frame(type="event", event=name, data={"a": "\x1b[2J"}) for name in events)
-        with client, suppress(ConnectionError):
+        with closing(client), suppress(ConnectionError):
             client.sendall(frame(type="welcome", authRequired=False))
             while True:
                 client.sendall(batch)
 
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
+    with closing(listening(at(path))) as listener:
         thread = threading.Thread(target=serve)
         thread.start()
         yield
@@ -225,7 +223,7 @@ def broadcasting(path: Path, events: list[str]) -> Iterator[None]:
 def test_events_of_an_original_server_are_chosen_here(place: Path) -> None:
     shell = Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_STATE_DIR": str(place)})
     with broadcasting(place / "sock", ["build.began", "other", "build.ended"]):
-        ran = shell.run("events", "build.*", "-n", "2")
+        ran = shell.ask("events", "build.*", "-n", "2")
     assert ran.code == 0
     seen = [each for each in ran.lines if "event" in each]
     assert {each["event"] for each in seen} == {"build.began", "build.ended"}

@@ -17,8 +17,11 @@ from .processes import Serve, at
 from .program import Shell, to_the_end
 
 
-def test_status_on_a_terminal_and_in_a_pipe(served: Shell) -> None:
+def test_status_in_a_pipe(served: Shell) -> None:
     assert set(served.run("status").json) == {"daemon", "projects", "workers", "queue"}
+
+
+def test_status_on_a_terminal(served: Shell) -> None:
     shown = served.shown("status", env={"NO_COLOR": "1"})
     assert "daemon    running  version " in shown
     assert "worker-1  idle" in shown
@@ -26,48 +29,56 @@ def test_status_on_a_terminal_and_in_a_pipe(served: Shell) -> None:
 
 
 def test_a_project_from_its_beginning_to_its_end(served: Shell, place: Path) -> None:
-    added = served.run("projects", "add", place, "--name", "mine", "retries=3", "limits.cpu=two").json["project"]
+    added = served.ask("projects", "add", place, "--name", "mine", "retries=3", "limits.cpu=two").json["project"]
     assert (added["name"], added["path"]) == ("mine", str(place))
     project = added["id"]
-    assert served.run("projects", "update", project, "retries=4", '--config={"deep": {"a": 1}}').code == 0
-    whole = served.run("projects", "status", project).json
+    assert served.ask("projects", "update", project, "retries=4", '--config={"deep": {"a": 1}}').code == 0
+    whole = served.ask("projects", "status", project).json
     assert whole["config"] == {"retries": 4, "limits": {"cpu": "two"}, "deep": {"a": 1}}
     for verb, message in (("stop", "stopped"), ("start", "started"), ("restart", "restarted")):
-        assert message in served.run("projects", verb, project).json["message"]
-    assert project in served.shown("projects", "list")
-    assert served.run("projects", "remove", project).code == 0
-    gone = served.run("projects", "status", project)
+        assert message in served.ask("projects", verb, project).json["message"]
+    assert project in [each["id"] for each in served.ask("projects", "list").json["projects"]]
+    assert served.ask("projects", "remove", project).code == 0
+    gone = served.ask("projects", "status", project)
     assert gone.code == 1
     assert gone.err.startswith(f"poppo-ipc: There is no project {project}. ")
 
 
+def test_projects_on_a_terminal(served: Shell, place: Path) -> None:
+    project = served.ask("projects", "add", place).json["project"]["id"]
+    assert project in served.shown("projects", "list")
+
+
 def test_a_queue_is_paused_and_resumed(served: Shell) -> None:
-    assert served.run("queue", "pause", "side").json == {"message": "Queue side paused"}
-    assert served.run("queue", "status", "side").json["paused"] is True
-    assert served.run("queue", "resume", "side").json == {"message": "Queue side resumed"}
-    assert "Cleared 0 jobs" in served.run("queue", "clear", "side", "--status", "failed").json["message"]
-    assert served.run("queue", "stats", "--period", "1m").json["period"] == "1m"
+    assert served.ask("queue", "pause", "side").json == {"message": "Queue side paused"}
+    assert served.ask("queue", "status", "side").json["paused"] is True
+    assert served.ask("queue", "resume", "side").json == {"message": "Queue side resumed"}
+    assert "Cleared 0 jobs" in served.ask("queue", "clear", "side", "--status", "failed").json["message"]
+    assert served.ask("queue", "stats", "--period", "1m").json["period"] == "1m"
 
 
 def test_workers_are_scaled_and_restarted(served: Shell) -> None:
-    assert served.run("workers", "scale", "3").json == {"message": "Worker pool scaled to 3 workers"}
-    assert served.run("workers", "status").json["total"] >= 2
-    assert served.run("workers", "restart").json == {"message": "All workers restarted"}
-    assert served.run("workers", "scale", "2").code == 0
-    assert served.run("workers", "scale", "some").code == 2
+    assert served.ask("workers", "scale", "3").json == {"message": "Worker pool scaled to 3 workers"}
+    assert served.ask("workers", "status").json["total"] >= 2
+    assert served.ask("workers", "restart").json == {"message": "All workers restarted"}
+    assert served.ask("workers", "scale", "2").code == 0
+    assert served.ask("workers", "scale", "some").code == 2
 
 
-def test_the_log_is_lines_in_a_pipe_and_text_on_a_terminal(served: Shell) -> None:
-    lines = served.run("logs", "-n", "2").lines
+def test_the_log_is_lines_in_a_pipe(served: Shell) -> None:
+    lines = served.ask("logs", "-n", "2").lines
     assert 1 <= len(lines) <= 2
     assert all("message" in line for line in lines)
+
+
+def test_the_log_is_text_on_a_terminal(served: Shell) -> None:
     assert "Serving on unix:" in served.shown("logs")
 
 
 def test_the_log_is_followed_until_ctrl_c(served: Shell) -> None:
     child = served.terminal("logs", "-f", env={"NO_COLOR": "1"})
     child.expect_exact("Serving on unix:")
-    os.kill(served.run("call", "daemon.status").json["pid"], signal.SIGHUP)
+    os.kill(served.ask("call", "daemon.status").json["pid"], signal.SIGHUP)
     child.expect_exact("SIGHUP: reading the configuration again")
     child.sendintr()
     to_the_end(child)
@@ -75,10 +86,10 @@ def test_the_log_is_followed_until_ctrl_c(served: Shell) -> None:
 
 
 def test_health_metrics_and_reload(served: Shell) -> None:
-    health = served.run("health")
+    health = served.ask("health")
     assert (health.code == 0) == (json.loads(health.out)["status"] == "healthy")
-    assert served.run("metrics", "--type", "queue", "--period", "5m").json["type"] == "queue"
-    assert served.run("reload").json["message"] == "Configuration reloaded"
+    assert served.ask("metrics", "--type", "queue", "--period", "5m").json["type"] == "queue"
+    assert served.ask("reload").json["message"] == "Configuration reloaded"
 
 
 def test_stop_waits_until_the_daemon_has_ended(place: Path) -> None:
@@ -93,10 +104,10 @@ def test_stop_waits_until_the_daemon_has_ended(place: Path) -> None:
 def test_a_daemon_that_does_not_end_is_told(place: Path) -> None:
     with Original(place / "sock", {"daemon.stop": {"message": "Daemon shutdown initiated"}}):
         shell = Shell({"POPPO_SOCKET": at(place / "sock")})
-        ran = shell.run("stop", "--timeout", "0.2")
+        ran = shell.ask("stop", "--timeout", "0.2")
         assert (ran.code, ran.out) == (5, "")
         assert ran.err.startswith("poppo-ipc: The daemon was told to stop and still runs after 0.2 s.")
-        assert shell.run("stop", "--no-wait").json == {"message": "Daemon shutdown initiated"}
+        assert shell.ask("stop", "--no-wait").json == {"message": "Daemon shutdown initiated"}
 
 
 def test_a_daemon_has_gone_when_its_lock_is_free_too(place: Path) -> None:
@@ -124,6 +135,6 @@ def test_a_daemon_has_gone_when_its_lock_is_free_too(place: Path) -> None:
     ],
 )
 def test_wrong_usage_is_told_and_exits_2(arguments: tuple[str, ...], says: str) -> None:
-    ran = Shell({}).run(*arguments)
+    ran = Shell({}).ask(*arguments)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"poppo-ipc: {says}")

@@ -39,7 +39,7 @@ def unit(text: str) -> configparser.ConfigParser:
 
 
 def test_the_units_socket_and_command_start_a_daemon_that_tells_systemd(place: Path, settings: tuple[str, ...]) -> None:
-    service, sock = (unit(file["text"]) for file in Shell({}).run("service", "--print", "--systemd", "--json",
+    service, sock = (unit(file["text"]) for file in Shell({}).ask("service", "--print", "--systemd", "--json",
                                                                    *settings).json)  # fmt: skip
     command = [each.replace("%%", "%").replace("$$", "$") for each in shlex.split(service["Service"]["ExecStart"])]
     assert command[:4] == [sys.executable, "-m", "poppo_ipc", "serve"]
@@ -65,7 +65,7 @@ def test_the_units_socket_and_command_start_a_daemon_that_tells_systemd(place: P
 
 def test_systemd_has_nothing_against_the_units(place: Path, settings: tuple[str, ...]) -> None:
     shell = Shell({"XDG_CONFIG_HOME": str(place), "XDG_RUNTIME_DIR": str(place)})
-    written = shell.run("service", "--systemd", *settings).json["written"]
+    written = shell.ask("service", "--systemd", *settings).json["written"]
     assert [Path(each).name for each in written] == ["poppo-ipc.service", "poppo-ipc.socket"]
     tool = shutil.which("systemd-analyze")
     if tool is not None:
@@ -77,10 +77,10 @@ def test_systemd_has_nothing_against_the_units(place: Path, settings: tuple[str,
 
 def test_the_printed_units_are_those_that_are_written(place: Path, settings: tuple[str, ...]) -> None:
     shell = Shell({"XDG_CONFIG_HOME": str(place)})
-    printed = shell.run("service", "--print", "--systemd", *settings).out
+    printed = shell.ask("service", "--print", "--systemd", *settings).out
     home = place / "systemd" / "user"
     assert not home.exists()
-    assert shell.run("service", "--systemd", *settings).code == 0
+    assert shell.ask("service", "--systemd", *settings).code == 0
     parts = re.split(r"^# /.*\n", printed, flags=re.MULTILINE)[1:]
     names = ("poppo-ipc.service", "poppo-ipc.socket")
     assert [part.strip() for part in parts] == [(home / name).read_text().strip() for name in names]
@@ -88,18 +88,18 @@ def test_the_printed_units_are_those_that_are_written(place: Path, settings: tup
 
 def test_files_that_say_something_else_are_left_alone(place: Path, settings: tuple[str, ...]) -> None:
     shell = Shell({"XDG_CONFIG_HOME": str(place)})
-    assert shell.run("service", "--systemd", *settings).code == 0
-    assert shell.run("service", "--systemd", *settings).code == 0
+    assert shell.ask("service", "--systemd", *settings).code == 0
+    assert shell.ask("service", "--systemd", *settings).code == 0
     file = place / "systemd" / "user" / "poppo-ipc.service"
     file.write_text("mine")
-    ran = shell.run("service", "--systemd", *settings)
+    ran = shell.ask("service", "--systemd", *settings)
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith(f"poppo-ipc: There is already {file}, and it says something else.")
     assert file.read_text() == "mine"
 
 
 def test_launchd_gets_a_property_list(place: Path, settings: tuple[str, ...]) -> None:
-    text = Shell({}).run("service", "--print", "--launchd", *settings).out
+    text = Shell({}).ask("service", "--print", "--launchd", *settings).out
     agent = plistlib.loads(text.encode())
     assert agent["ProgramArguments"] == [
         sys.executable, "-m", "poppo_ipc", "serve", f"--state-dir={place}/st \"at\" $e %h", "--workers=0",
@@ -109,7 +109,7 @@ def test_launchd_gets_a_property_list(place: Path, settings: tuple[str, ...]) ->
 
 
 def test_wrong_settings_are_told(place: Path) -> None:
-    ran = Shell({}).run("service", "--print", "--workers", "x")
+    ran = Shell({}).ask("service", "--print", "--workers", "x")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == "poppo-ipc: --workers: workers: expected a whole number, got 'x'\n"
 
@@ -129,7 +129,7 @@ def test_the_wait_for_the_end_of_an_activated_daemon_does_not_activate_the_next(
 
 def test_the_task_scheduler_gets_a_task_that_starts_at_logon(place: Path) -> None:
     settings = ("--socket", "npipe:of a & b", "--state-dir", str(place / "a & b"), "--workers", "0")
-    ran = Shell({}).run("service", "--print", "--schtasks", "--json", *settings, env={"USERDOMAIN": "HOME"})
+    ran = Shell({}).ask("service", "--print", "--schtasks", "--json", *settings, env={"USERDOMAIN": "HOME"})
     [file] = ran.json
     assert Path(file["path"]).name == "poppo-ipc.xml"
     task = ElementTree.fromstring(file["text"])
@@ -144,6 +144,6 @@ def test_the_task_scheduler_gets_a_task_that_starts_at_logon(place: Path) -> Non
 
 
 def test_a_manager_takes_only_addresses_of_its_own_kind(place: Path) -> None:
-    ran = Shell({}).run("service", "--print", "--systemd", "--socket", "npipe:x")
+    ran = Shell({}).ask("service", "--print", "--systemd", "--socket", "npipe:x")
     assert ran.code == 2
     assert ran.err.startswith("poppo-ipc: systemd runs no daemon at npipe:x.")

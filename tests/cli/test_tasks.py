@@ -11,7 +11,7 @@ import pytest
 
 from poppo_ipc import SyncClient
 
-from .processes import PATIENCE, environment
+from .processes import PATIENCE, at, environment
 from .program import PROGRAM, Shell, to_the_end
 
 
@@ -27,11 +27,11 @@ def test_a_run_passes_on_both_streams_and_the_exit_code(served: Shell, place: Pa
 
 
 def test_options_of_the_program_need_no_dashes_before_it(served: Shell) -> None:
-    assert served.run("tasks", "run", "printf", "%s", "--json").out == "--json"
+    assert served.ask("tasks", "run", "printf", "%s", "--json").out == "--json"
 
 
 def test_a_run_that_a_signal_ends_is_128_and_its_number(served: Shell) -> None:
-    assert served.run("tasks", "run", "sh", "-c", "kill -9 $$").code == 128 + signal.SIGKILL
+    assert served.ask("tasks", "run", "sh", "-c", "kill -9 $$").code == 128 + signal.SIGKILL
 
 
 def test_a_program_that_is_not_there_is_told(served: Shell) -> None:
@@ -49,7 +49,7 @@ def test_ctrl_c_cancels_the_task(served: Shell) -> None:
     task_id = child.match[1]
     to_the_end(child)
     assert child.exitstatus == 130
-    assert served.run("tasks", "status", task_id).json["status"] == "cancelled"
+    assert served.ask("tasks", "status", task_id).json["status"] == "cancelled"
 
 
 def test_sigterm_cancels_the_task(served: Shell) -> None:
@@ -72,16 +72,16 @@ def test_sigterm_cancels_the_task(served: Shell) -> None:
 def test_a_submitted_task_is_followed_listed_and_tried_again(served: Shell) -> None:
     options = ("--attempts", "1", "--priority", "2", "--key", "one")
     script = "import sys; print('one'); print('two', file=sys.stderr); sys.exit(1)"
-    task_id = served.run("tasks", "submit", *options, "--", sys.executable, "-c", script).json["taskId"]
-    output = served.run("tasks", "output", "-f", task_id)
+    task_id = served.ask("tasks", "submit", *options, "--", sys.executable, "-c", script).json["taskId"]
+    output = served.ask("tasks", "output", "-f", task_id)
     assert (output.code, output.out, output.err) == (0, "one\n", "two\n")
-    pieces = served.run("tasks", "output", task_id, "--json").lines
+    pieces = served.ask("tasks", "output", task_id, "--json").lines
     assert {(piece["stream"], piece["text"]) for piece in pieces} == {("stdout", "one\n"), ("stderr", "two\n")}
-    listed = served.run("tasks", "list", "--status", "failed", "--limit", "5").json["tasks"]
+    listed = served.ask("tasks", "list", "--status", "failed", "--limit", "5").json["tasks"]
     assert task_id in [task["id"] for task in listed]
-    again = served.run("tasks", "retry", task_id).json["newTaskId"]
-    assert served.run("tasks", "output", "-f", again).out == "one\n"
-    refused = served.run("tasks", "cancel", task_id)
+    again = served.ask("tasks", "retry", task_id).json["newTaskId"]
+    assert served.ask("tasks", "output", "-f", again).out == "one\n"
+    refused = served.ask("tasks", "cancel", task_id)
     assert (refused.code, refused.out) == (1, "")
 
 
@@ -92,4 +92,4 @@ def test_on_a_terminal_a_task_keeps_its_colours_and_nothing_else(served: Shell) 
 
 @pytest.mark.parametrize("what", ["submit", "run"])
 def test_without_a_daemon_it_is_3(place: Path, what: str) -> None:
-    assert Shell({"POPPO_SOCKET": str(place / "none")}).run("tasks", what, "true").code == 3
+    assert Shell({"POPPO_SOCKET": at(place / "none")}).ask("tasks", what, "true").code == 3

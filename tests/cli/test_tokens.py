@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 import pytest
+
+from poppo_ipc.transport._private import why_not_private
 
 from .processes import at
 from .program import Shell
@@ -18,12 +19,16 @@ def shell(place: Path) -> Shell:
 
 def test_a_new_one_is_in_a_file_of_its_owner_and_not_printed(shell: Shell, place: Path) -> None:
     file = place / "state" / "token"
-    assert shell.run("token", "new").json == {"path": str(file)}
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert shell.ask("token", "new").json == {"path": str(file)}
+    assert why_not_private(str(file)) is None
     token = file.read_text()
-    shown = shell.run("token", "show")
+    shown = shell.ask("token", "show")
     assert (shown.code, shown.out, shown.err) == (0, token, "")
-    assert token.strip() not in shell.shown("token", "new", place / "other")
+
+
+def test_on_a_terminal_it_is_not_shown_either(shell: Shell, place: Path) -> None:
+    shown = shell.shown("token", "new", place / "other")
+    assert (place / "other").read_text().strip() not in shown
 
 
 def test_one_that_is_there_is_kept_unless_it_is_said(shell: Shell, place: Path) -> None:
@@ -37,15 +42,15 @@ def test_one_that_is_there_is_kept_unless_it_is_said(shell: Shell, place: Path) 
 
 
 def test_where_it_comes_from(shell: Shell, place: Path) -> None:
-    assert shell.run("token", "show").code == 4
-    shell.run("token", "new")
-    shell.run("token", "new", place / "file")
-    assert shell.run("token", "show", "--json").json["source"] == str(place / "state" / "token")
-    by_variable = shell.run("token", "show", "--json", env={"POPPO_TOKEN_FILE": str(place / "file")}).json
+    assert shell.ask("token", "show").code == 4
+    shell.ask("token", "new")
+    shell.ask("token", "new", place / "file")
+    assert shell.ask("token", "show", "--json").json["source"] == str(place / "state" / "token")
+    by_variable = shell.ask("token", "show", "--json", env={"POPPO_TOKEN_FILE": str(place / "file")}).json
     assert by_variable == {
         "token": (place / "file").read_text().strip(),
         "source": f"{place / 'file'} (POPPO_TOKEN_FILE)",
     }
-    assert shell.run("token", "show", env={"POPPO_TOKEN": "t"}).out == "t\n"
-    named = shell.run("token", "show", "--token-file", place / "file", env={"POPPO_TOKEN": "t"})
+    assert shell.ask("token", "show", env={"POPPO_TOKEN": "t"}).out == "t\n"
+    named = shell.ask("token", "show", "--token-file", place / "file", env={"POPPO_TOKEN": "t"})
     assert named.out == (place / "file").read_text()

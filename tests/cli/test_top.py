@@ -22,7 +22,7 @@ from poppo_ipc.cli.top._panels import TasksTable, WorkersTable
 from poppo_ipc.client import Backoff, connect
 
 from .original import Original
-from .processes import PATIENCE, Program, Serve
+from .processes import PATIENCE, Program, Serve, at, sleeping
 from .program import PROGRAM, Shell
 
 Steps = Callable[[TopApp, Pilot[None]], Awaitable[None]]
@@ -32,10 +32,10 @@ def token_of(daemon: Serve) -> str:
     return (daemon.state / "token").read_text().strip()
 
 
-def play(socket: Path, steps: Steps, *, token: str | None = None, size: tuple[int, int] = (80, 24)) -> TopApp:
+def play(socket: str, steps: Steps, *, token: str | None = None, size: tuple[int, int] = (80, 24)) -> TopApp:
     """Run the program without a terminal, and do these steps with it."""
     backoff = Backoff(start=0.02, cap=0.1)
-    app = TopApp(lambda: connect(socket, token=token, retry_initial=True, backoff=backoff), str(socket))
+    app = TopApp(lambda: connect(socket, token=token, retry_initial=True, backoff=backoff), socket)
 
     async def main() -> None:
         async with app.run_test(size=size) as pilot:
@@ -63,7 +63,7 @@ def daemon(place: Path) -> Iterator[Serve]:
 
 
 def sleeper(client: SyncClient, seconds: float = 60) -> str:
-    args = {"type": "command", "payload": {"argv": ["sleep", str(seconds)]}}
+    args = {"type": "command", "payload": {"argv": sleeping(seconds)}}
     task_id = client.call("task.submit", args)["taskId"]
     assert isinstance(task_id, str)
     return task_id
@@ -196,7 +196,7 @@ def test_it_goes_on_with_the_next_daemon(place: Path) -> None:
             assert len(started) == 2
 
         try:
-            assert play(socket, steps, token=token_of(first)).failure is None
+            assert play(first.socket, steps, token=token_of(first)).failure is None
         finally:
             for each in second:
                 each.__exit__(None, None, None)
@@ -214,10 +214,10 @@ def test_what_is_left_out_of_a_daemon_is_shown_as_missing(place: Path) -> None:
         await until(app, lambda: len(app._notifications) == 4)
         await until(app, lambda: model.events)
 
-    command = [sys.executable, Path(__file__).with_name("without.py"), place / "sock", place / "state"]
+    command = [sys.executable, Path(__file__).with_name("without.py"), at(place / "sock"), place / "state"]
     with Program(*command, "tasks", "metrics", "health", "projects") as daemon:
         daemon.wait_for("ready")
-        assert play(place / "sock", steps).failure is None
+        assert play(at(place / "sock"), steps).failure is None
 
 
 def test_an_original_server_shows_what_it_has(place: Path) -> None:
@@ -245,7 +245,7 @@ def test_an_original_server_shows_what_it_has(place: Path) -> None:
         await until(app, lambda: "PAUSED" in shown(app))
 
     with Original(place / "sock", answers) as server:
-        assert play(place / "sock", steps).failure is None
+        assert play(at(place / "sock"), steps).failure is None
     assert not [command for command, _ in server.asked if command.startswith(("events.", "ipc."))]
 
 
@@ -256,7 +256,7 @@ def test_a_token_that_is_no_longer_taken_ends_it_with_the_reason(place: Path) ->
 
     with Serve(place / "sock", "--workers", "0") as daemon:
         daemon.until_ready()
-        app = play(place / "sock", steps, token="a wrong one")
+        app = play(at(place / "sock"), steps, token="a wrong one")
     assert "token" in str(app.failure)
 
 
@@ -348,7 +348,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(daemon: Serve) -> None:
 
 def test_without_a_terminal_it_is_told(served: Shell) -> None:
     for arguments in ((), ("--json",)):
-        ran = served.run("top", *arguments)
+        ran = served.ask("top", *arguments)
         assert (ran.code, ran.out) == (2, "")
         assert ran.err == "poppo-ipc: top needs a terminal. For a program there is poppo-ipc status --json.\n"
 
