@@ -18,7 +18,7 @@ from ._peer import PeerCredentials
 from ._pipe_end import PipeEnd
 from ._pipe_open import open_end, trusted_server
 from ._pipe_rules import busy_waits
-from ._win32 import Event, Overlapped, wait_any
+from ._win32 import Event, Overlapped, flush, wait_any
 
 __all__ = ["BlockingPipe", "connect_pipe_blocking"]
 
@@ -90,6 +90,11 @@ class BlockingPipe:
     def unsent(self) -> bool:
         """Whether bytes that were handed over have not reached the system yet. Raises OSError if they never will."""
         return not self._closed and self._end.unwritten()
+
+    def flush(self) -> None:
+        """Wait, for ever if need be, until the server has read all that was sent, or has gone. From any thread."""
+        self._check_open()
+        flush(self._end.handle)
 
     def close(self) -> None:
         """Close. Idempotent. What was sent still arrives, as long as this process lives."""

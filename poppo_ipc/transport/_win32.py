@@ -33,6 +33,7 @@ __all__ = [
     "connect_instance",
     "create_instance",
     "error_of",
+    "flush",
     "open_client",
     "peek",
     "process_runs",
@@ -130,6 +131,7 @@ _ConnectNamedPipe = _declare("ConnectNamedPipe", _BOOL, _HANDLE, _POVERLAPPED)
 _ReadFile = _declare("ReadFile", _BOOL, _HANDLE, ctypes.c_void_p, _DWORD, _PDWORD, _POVERLAPPED)
 _WriteFile = _declare("WriteFile", _BOOL, _HANDLE, ctypes.c_void_p, _DWORD, _PDWORD, _POVERLAPPED)
 _PeekNamedPipe = _declare("PeekNamedPipe", _BOOL, _HANDLE, ctypes.c_void_p, _DWORD, _PDWORD, _PDWORD, _PDWORD)
+_FlushFileBuffers = _declare("FlushFileBuffers", _BOOL, _HANDLE)
 _CancelIoEx = _declare("CancelIoEx", _BOOL, _HANDLE, _POVERLAPPED)
 _OpenProcess = _declare("OpenProcess", _HANDLE, _DWORD, _BOOL, _DWORD)
 _CloseHandle = _declare("CloseHandle", _BOOL, _HANDLE)
@@ -242,6 +244,11 @@ def read(handle: int, buffer: bytearray, size: int, operation: Overlapped) -> bo
     """Begin to read up to `size` bytes into `buffer`, which is not empty; False if that is over already."""
     target = ctypes.byref(ctypes.c_char.from_buffer(buffer))
     return _begun(_ReadFile(handle, target, size, None, ctypes.byref(operation)))
+
+
+def flush(handle: int) -> None:
+    """Wait until the other end has read all that was written, or has gone. Nothing else ends it."""
+    _check(_FlushFileBuffers(handle))
 
 
 def write(handle: int, data: bytes, operation: Overlapped) -> bool:

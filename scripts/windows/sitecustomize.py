@@ -2,18 +2,18 @@
 
 Wine 8 answers WSAIoctl(SIO_BSP_HANDLE_SELECT) and its like with WSAEOPNOTSUPP. Trio asks them only to see through
 layered service providers, which wine does not have: the base handle is the right answer. On Windows nothing changes.
-Every process of the tests runs this first, so it imports next to nothing.
+
+Every Python there imports this first, so it imports next to nothing: `importlib.abc` alone is most of a bare start.
 """
 
 from __future__ import annotations
 
+import importlib.machinery
 import sys
-from importlib.machinery import PathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
 
@@ -41,10 +41,10 @@ class _Finder:
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    ) -> importlib.machinery.ModuleSpec | None:
         if fullname != _MODULE:
             return None
-        spec = PathFinder.find_spec(fullname, path, target)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 

@@ -61,8 +61,9 @@ DEFECTS = {
 class SmallServer:
     """Serves from `with` to its end, at `address`."""
 
-    def __init__(self, address: str, defect: str = "") -> None:
+    def __init__(self, address: str, defect: str = "", auth_seconds: float = 0.2) -> None:
         self.address = address
+        self.auth_seconds = auth_seconds
         self.defect = defect
         self.nonce = os.urandom(32)
         self.connections: list[Connection] = []
@@ -150,7 +151,8 @@ class Connection:
                 server={"name": "small", "version": "1"}, nonce=base64.b64encode(self.nonce).decode(),
             )  # fmt: skip
         kept = b""
-        deadline = time.monotonic() + (3600 if self.has("waits for ever for the token") else 0.2)
+        seconds = 3600 if self.has("waits for ever for the token") else self.server.auth_seconds
+        deadline = time.monotonic() + seconds
         while True:
             self.sock.settimeout(None if self.authenticated else max(0.001, deadline - time.monotonic()))
             data = self.sock.recv(65536)
@@ -276,12 +278,12 @@ class Connection:
 
     def _tell(self, data: dict[str, Any]) -> None:
         with self.server.lock:
-            listening = [each for each in self.server.connections if each.sock.fileno() != -1]
-        for each in listening:
+            everybody = list(self.server.connections)
+        for each in everybody:
             if (each.authenticated and not self.has("tells nobody")) or self.has("tells strangers"):
                 try:
                     each.send(type="event", event="conformance.event", data=data)
-                except OSError:
+                except OSError:  # that one has ended
                     continue
 
 

@@ -19,6 +19,7 @@ from poppo_ipc.testing.conformance._target import Settings, Target
 
 from .answers import ADDED, DONE, PATH, STARTED
 from .clients import RUNNERS, AnyClient
+from .preloaded import PRELOADED as PRELOADED
 from .programs.click_blog import blog
 
 pytest_plugins = ["pytester"]
@@ -347,7 +348,6 @@ def test_an_answer_waits_for_what_had_come_before_it(file: Path) -> None:
             target.end()
 
 
-@pytest.mark.slow
 def test_the_fixture_and_its_option(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_it="""
@@ -360,10 +360,8 @@ def test_the_fixture_and_its_option(pytester: pytest.Pytester) -> None:
     )
     kept = pytester.path / "cassettes" / "test_it" / "test_add.json"
     for option, outcome in (("none", "errors"), ("once", "passed"), ("none", "passed"), ("all", "passed")):
-        pytester.runpytest_subprocess(f"--poppo-record={option}", "-p", "no:cacheprovider").assert_outcomes(
-            **{outcome: 1}
-        )
+        pytester.runpytest_inprocess(f"--poppo-record={option}").assert_outcomes(**{outcome: 1})
         assert kept.exists() is (outcome == "passed")
     kept.write_text(kept.read_text().replace("<tmp_path>", "<tmp_path>/other"))
-    ran = pytester.runpytest_subprocess("--poppo-record=none")
+    ran = pytester.runpytest_inprocess("--poppo-record=none")
     ran.stdout.fnmatch_lines(["*args.path: expected '*/other', got '*"])

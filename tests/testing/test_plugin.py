@@ -6,12 +6,7 @@ import re
 
 import pytest
 
-from poppo_ipc import testing
-from poppo_ipc.daemon import Daemon
-
-# A run of pytest within this process forgets the modules that it is the first to import, and others would then import
-# them a second time: so they are imported before.
-PRELOADED = [Daemon, *(getattr(testing, name) for name in testing.__all__)]
+from .preloaded import PRELOADED as PRELOADED
 
 pytest_plugins = ["pytester"]
 

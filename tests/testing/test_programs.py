@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -114,7 +115,7 @@ def test_argparse(fake_daemon: FakeDaemon, run_cli: Run, way: str) -> None:
     fake_daemon.on("queue.pause").reply(DONE)
     ran = run_cli(PLAIN[way])
     assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "Queue all paused\n", "ask again to resume\n")
-    assert sorted(ran.output) == sorted(ran.stdout + ran.stderr)  # in the order of arrival, be it within a line
+    assert sorted(ran.output.splitlines()) == ["Queue all paused", "ask again to resume"]
     ran = run_cli(PLAIN[way], "--loud")
     assert ran.exit_code == 2
     assert "unrecognized arguments: --loud" in ran.stderr
@@ -172,10 +173,9 @@ def test_processes(run_cli: Run, tmp_path: Path) -> None:
         run_cli(str(tmp_path / "none"))
 
 
-def test_a_process_that_a_signal_ends(run_cli: Run, tmp_path: Path) -> None:
-    script = tmp_path / "it.py"
-    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    assert run_cli(script).exit_code == 137
+def test_a_process_that_a_signal_ends(run_cli: Run) -> None:
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    assert run_cli([sys.executable, "-c", program]).exit_code == 137
 
 
 def test_what_is_another_each_time_is_normalized(run_cli: Run, tmp_path: Path) -> None:
@@ -193,7 +193,25 @@ def test_what_is_another_each_time_is_normalized(run_cli: Run, tmp_path: Path) -
     assert ran == run_cli(program).normalized({str(tmp_path): "<project>"})
     with contextlib.chdir(tmp_path):
         assert normalized(f"{tmp_path}/x and {tmp_path}-y/z") == "<cwd>/x and <tmp>/z"
-    tmp = tempfile.gettempdir()
-    with contextlib.chdir(tmp):
-        assert normalized(f"{tmp}/poppo-k3jd/sock in {tmp}") == "<tmp>/sock in <cwd>"
-    assert normalized(f"{tmp}/pytest-of-me/pytest-7/test_it0/x and {tmp}/poppo-k3jd/sock") == "<tmp>/x and <tmp>/sock"
+    top = tempfile.gettempdir()
+    with contextlib.chdir(top):
+        assert normalized(f"{top}/poppo-k3jd/sock in {top}") == "<tmp>/sock in <cwd>"
+    assert normalized(f"{top}/pytest-of-me/pytest-7/test_it0/x and {top}/poppo-k3jd/sock") == "<tmp>/x and <tmp>/sock"
+
+
+def test_paths_of_unix_are_normalized() -> None:
+    assert normalized("/tmp/poppo-k3jd/sock, /tmp/x") == "<tmp>/sock, <tmp>"
+
+
+def test_paths_of_windows_are_normalized(tmp_path: Path) -> None:
+    path = str(tmp_path)
+    for said in (path, path.upper(), path.replace("\\", "/"), json.dumps(path)[1:-1]):
+        assert normalized(f"'{said}'") == "'<tmp>'"
+    with contextlib.chdir(tmp_path):
+        assert normalized(json.dumps([f"{path}\\x", f"{path}.y"])) == '["<cwd>\\\\x", "<tmp>"]'
+    assert normalized(json.dumps(path), {path: "<project>"}) == '"<project>"'
+
+
+def test_pipes_of_fake_daemons_are_normalized() -> None:
+    assert normalized(r"npipe:poppo-k3jd_x0a at \\.\pipe\poppo-k3jd_x0a.") == r"npipe:<pipe> at \\.\pipe\<pipe>."
+    assert normalized("npipe:poppobuilder-daemon, npipe:poppo-mine") == "npipe:poppobuilder-daemon, npipe:poppo-mine"

@@ -201,7 +201,7 @@ class Program:
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Listen, and start the program. Raises OSError where it cannot be started."""
+        """Listen, and start the program. Raises Violation where it cannot be started."""
         self.exchange = []
         place = self._place = Place.new()
         try:
@@ -209,10 +209,16 @@ class Program:
             self._said = tempfile.TemporaryFile()  # noqa: SIM115  # `end` closes it
             environment = {name: value for name, value in os.environ.items() if not name.startswith("POPPO_")}
             environment |= {"POPPO_SOCKET": place.socket, "POPPO_TOKEN": self.token, **self._variables}
-            self._process = Apart(self._command, self._said.fileno(), cwd=None, environ=environment)
+            self._process = self._started(self._said.fileno(), environment)
         except BaseException:
             self.end()
             raise
+
+    def _started(self, output: int, environment: Mapping[str, str]) -> Apart:
+        try:
+            return Apart(self._command, output, cwd=None, environ=environment)
+        except OSError as error:  # not all systems name the program in it
+            raise Violation("a program that can be started", f"{self._command[0]}: {error.strerror}") from error
 
     def end(self) -> None:
         """End the program and what it has started, and take the socket away."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
+import threading
 from typing import Any, Protocol
 
 import anyio
@@ -13,6 +15,9 @@ from poppo_ipc.errors import ConnectFailed
 from poppo_ipc.testing._thread import TrioThread
 from poppo_ipc.transport import Address, AddressKind, Listener, Stream, connect_blocking, listen
 from poppo_ipc.transport._connection import Connection
+
+if sys.platform == "win32":
+    from poppo_ipc.transport._pipe_blocking import BlockingPipe
 
 __all__ = ["Door", "Wire", "open_door", "open_wire"]
 
@@ -61,10 +66,13 @@ class BlockingWire:
     def __init__(self, connection: Connection, *, half_closes: bool) -> None:
         self.half_closes = half_closes
         self._connection = connection
+        self._apart = False
 
     def send(self, data: bytes, seconds: float) -> None:
         self._connection.settimeout(seconds)
         self._connection.sendall(data)
+        if self._apart:
+            self._wait_until_read(seconds)
 
     def send_now(self, data: bytes) -> int:
         self._connection.setblocking(False)
@@ -76,6 +84,16 @@ class BlockingWire:
     def send_in_small_pieces(self) -> None:
         if isinstance(self._connection, socket.socket):
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        self._apart = True
+
+    def _wait_until_read(self, seconds: float) -> None:
+        # On Windows a pipe's room is the server's choice, and what waits in it is read at once.
+        if sys.platform == "win32" and isinstance(self._connection, BlockingPipe):
+            waiting = threading.Thread(target=_flush, args=(self._connection,), daemon=True)
+            waiting.start()
+            waiting.join(seconds)
+            if waiting.is_alive():  # until the server reads on or ends
+                raise TimeoutError
 
     def receive(self, seconds: float) -> bytes:
         self._connection.settimeout(seconds)
@@ -90,6 +108,13 @@ class BlockingWire:
 
     def close(self) -> None:
         self._connection.close()
+
+
+if sys.platform == "win32":
+
+    def _flush(pipe: BlockingPipe) -> None:
+        with contextlib.suppress(OSError):  # that it has ended shows where an answer is waited for
+            pipe.flush()
 
 
 class StreamWire:
@@ -129,6 +154,8 @@ class StreamWire:
             raise TimeoutError from None
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             return b""
+        except anyio.ClosedResourceError as error:
+            raise ConnectionAbortedError("it was closed on this side") from error
 
     def end(self) -> None:
         self._thread.run(self._stream.send_eof)
