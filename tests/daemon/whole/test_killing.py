@@ -22,7 +22,7 @@ def home() -> Iterator[Path]:
         yield Path(directory)
 
 
-@pytest.mark.timeout(60 + (10 if sys.platform != "win32" else 60) * KILLS)
+@pytest.mark.timeout(60 + (10 if sys.platform != "win32" else 120) * KILLS)
 @pytest.mark.trio
 async def test_nothing_acknowledged_is_lost(home: Path) -> None:
     """Projects, tasks and pauses stay, each task is completed once, and each event is seen once, in order."""
