@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 
 import pytest
 
@@ -20,6 +21,9 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        return 1
 
 
 @pytest.mark.parametrize(
@@ -103,6 +107,8 @@ class TestPrintedText:
     def shown(self, *pieces: str, monkeypatch: pytest.MonkeyPatch, colours: bool = True) -> str:
         monkeypatch.setenv("TERM", "xterm" if colours else "dumb")
         monkeypatch.delenv("NO_COLOR", raising=False)
+        if sys.platform == "win32":  # there is no console to ask
+            monkeypatch.setattr("poppo_ipc.cli._console.knows_colours", lambda _: colours)
         stream = Terminal()
         printed = PrintedText(stream)
         for piece in pieces:

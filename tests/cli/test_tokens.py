@@ -34,10 +34,10 @@ def test_on_a_terminal_it_is_not_shown_either(shell: Shell, place: Path) -> None
 def test_one_that_is_there_is_kept_unless_it_is_said(shell: Shell, place: Path) -> None:
     shell.run("token", "new", place / "mine")
     before = (place / "mine").read_text()
-    refused = shell.run("token", "new", place / "mine")
+    refused = shell.ask("token", "new", place / "mine")
     assert (refused.code, (place / "mine").read_text()) == (1, before)
     assert "--force" in refused.err
-    assert shell.run("token", "new", place / "mine", "--force").code == 0
+    assert shell.ask("token", "new", place / "mine", "--force").code == 0
     assert (place / "mine").read_text() != before
 
 

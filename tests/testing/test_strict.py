@@ -11,6 +11,7 @@ import trio
 
 from poppo_ipc import CommandError, PoppoError, SyncClient, connect
 from poppo_ipc.testing import FakeDaemon, MemoryDaemon, Unmet
+from poppo_ipc.transport import Address
 
 from .answers import ADDED, DONE, PATH
 from .failing import unmet
@@ -180,6 +181,6 @@ def test_without_a_token_every_process_of_this_user_may_ask() -> None:
 
 
 def test_a_socket_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FakeDaemon, "socket", "/proc/nowhere/sock")
-    with pytest.raises(PoppoError, match="/proc/nowhere"), FakeDaemon():
+    monkeypatch.setattr(FakeDaemon, "address", Address.parse("unix:/proc/nowhere/sock"))
+    with pytest.raises(PoppoError, match="nowhere"), FakeDaemon():
         pass
