@@ -36,6 +36,7 @@ from ._win32_security import Descriptor, own_sid, owner_of, sid_of_process
 
 __all__ = [
     "client_credentials",
+    "descriptor_text",
     "has_gone",
     "make_instance",
     "open_end",

@@ -1,7 +1,8 @@
 """Pipes between the daemon and a worker: one end for overlapped calls, the other to be inherited and for plain ones.
 
-Not those of `CreatePipe`, whose calls cannot overlap. Their names are known to nobody, they have one instance, refuse
-other machines, and their other end is opened at once, so that nobody else can. The foreign calls of that subject.
+Not those of `CreatePipe`, whose calls cannot overlap. Their names are known to nobody, they have one instance, are for
+this user and the system alone, refuse other machines, and their other end is opened at once, so that nobody else can.
+The foreign calls of that subject.
 """
 
 # ruff: noqa: E402 - the type checker stops at the platform check
@@ -18,6 +19,8 @@ from ctypes import wintypes
 from typing import Final
 
 from poppo_ipc.daemon.workers._win32_start import close_handle
+from poppo_ipc.transport._pipe_open import descriptor_text
+from poppo_ipc.transport._win32_security import Descriptor, own_sid
 
 __all__ = ["BROKEN", "cancel_io", "open_null", "pipe_from", "pipe_to", "read_now"]
 
@@ -123,6 +126,7 @@ def pipe_to() -> tuple[int, int]:
 
 def _pipe(ours: int, theirs: int) -> tuple[int, int]:
     name = rf"\\.\pipe\poppo-worker-{secrets.token_hex(16)}"
+    descriptor = Descriptor(descriptor_text(own_sid()))
     end = _CreateNamedPipe(
         name,
         ours | _FILE_FLAG_OVERLAPPED | _FILE_FLAG_FIRST_PIPE_INSTANCE,
@@ -131,7 +135,7 @@ def _pipe(ours: int, theirs: int) -> tuple[int, int]:
         _PIPE_BYTES,
         _PIPE_BYTES,
         0,
-        None,
+        ctypes.byref(descriptor.attributes),
     )
     if end == _INVALID_HANDLE:
         raise ctypes.WinError(ctypes.get_last_error())

@@ -185,6 +185,24 @@ def test_the_file_is_private_and_turned_over(tmp_path: Path) -> None:
     assert int(lines(tmp_path / "log")[-1]["message"]) == 99
 
 
+def test_a_file_that_somebody_reads_loses_no_line(tmp_path: Path) -> None:
+    """Windows renames no file that is open: it is turned over when it is free."""
+    with daemon_logging(file=tmp_path / "log", file_bytes=1000, file_count=2) as logs:
+        log.info("first")
+        assert logs.flush()
+        with open(tmp_path / "log"):
+            for number in range(8):
+                log.info("%0100d", number)
+            assert logs.flush()
+        log.info("last")
+        assert logs.flush()
+        assert logs.dropped == 0
+    files = ("log.2", "log.1", "log")
+    found = [line["message"] for name in files if (tmp_path / name).exists() for line in lines(tmp_path / name)]
+    assert found[-9:] == [*(f"{number:0100d}" for number in range(8)), "last"]
+    assert (tmp_path / "log.1").exists()
+
+
 def test_a_disk_that_hangs_blocks_nobody_and_what_is_lost_is_told() -> None:
     sink = GatedSink()
     with daemon_logging(sinks=(sink,), queued=10) as logs:

@@ -10,6 +10,7 @@ assert sys.platform == "win32"
 
 import ctypes
 import os
+import re
 import subprocess
 from typing import Any
 
@@ -21,6 +22,7 @@ from poppo_ipc.daemon.workers import _win32_job as jobs
 from poppo_ipc.daemon.workers import _win32_pipe as pipes
 from poppo_ipc.daemon.workers import _win32_start as win32
 from poppo_ipc.daemon.workers._exits import KILLED
+from poppo_ipc.transport._win32_security import descriptor_of, own_sid, owner_of
 
 from .kit import alive, running, wait_gone
 
@@ -106,6 +108,15 @@ def test_what_cannot_be_started_leaves_nothing() -> None:
         win32.start_in_job(["C:\\absent.exe"], environment={}, job=job.handle, streams=(0, 0, 0), handles=())
     assert job.processes() == []
     job.close()
+
+
+def test_a_pipe_is_this_users_and_the_systems_alone() -> None:
+    ours, theirs = pipes.pipe_to()
+    me = own_sid()
+    assert owner_of(ours) == me
+    assert sorted(re.findall(r"\(A;;\w+;;;([\w-]+)\)", descriptor_of(ours))) == sorted([me, "SY"])
+    win32.close_handle(ours)
+    win32.close_handle(theirs)
 
 
 @pytest.mark.trio
