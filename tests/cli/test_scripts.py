@@ -140,7 +140,7 @@ def test_ci_runs_everything_and_ends_with_the_closing_line_of_pytest(tree: Tree,
     assert code == (0 if failing == "-never-" else 1)
     assert [line for line in asked if "venv" not in line and "pip" not in line] == [
         "-m pytest -n 2", "-m ruff check .", "-m ruff format --check .", *MYPY, "-m poppo_ipc demo --plain",
-        "windows ",
+        "windows tests/transport tests/protocol tests/commands tests/cli/test_two_processes.py tests/cli/test_console.py",
     ]  # fmt: skip
     assert tree.output.splitlines()[-1] == CLOSING
 
