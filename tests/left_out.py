@@ -136,6 +136,7 @@ ON_WINDOWS = {
     "scripts/test_measuring.py": BENCHMARK,
     "scripts/test_screens.py": TERMINAL,
     "server/test_clients.py::test_a_shortage_of_files_is_outlived": OPEN_FILES,
+    "server/test_doorway.py": UNIX_SOCKETS,
     "server/test_stopping.py::test_the_socket_is_removed": SOCKET_FILE,
     "server/test_token_files.py::test_a_file_is_private_with_its_folder": MODES,
     "server/test_token_files.py::test_a_file_of_another_user_is_refused": MODES,

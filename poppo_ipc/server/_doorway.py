@@ -87,6 +87,8 @@ class Doorway:
                 company = len(found) > 1
                 for fd, events in found:
                     self._doors[fd].knock(company=company, ended=bool(events & ended))
+        else:
+            await trio.sleep_forever()
 
 
 class Door:
