@@ -21,6 +21,7 @@ GUARDIAN = "what a job object does on Windows, a guardian does on Unix"
 JOBS = "job objects and consoles are those of Windows"
 MODES = "file modes, owners and sticky directories are those of Unix"
 NAMES = "a name that is no text is one of Unix"
+NODE = "there is no Node.js for Windows where these tests run; the small server in Python is checked all the same"
 NO_LINKS = "wine finds nothing behind the symbolic links that it makes"
 NO_FOLLOW = "on Windows a link is not told apart when it is opened (O_NOFOLLOW); the directory is its owner's alone"
 NOTIFY = "a service manager that is told by a datagram socket is one of Linux"
@@ -143,6 +144,7 @@ ON_WINDOWS = {
     "server/test_token_files.py::test_a_file_that_others_can_read_is_refused": MODES,
     "server/test_token_files.py::test_a_pipe_is_refused_at_once": FIFO,
     f"{_DEFECTS}[stays when the client has ended]": HALF_CLOSE,
+    "testing/test_conformance.py::test_a_server_in_node": NODE,
     "testing/test_programs.py::test_a_process_that_a_signal_ends": SIGTERM,
     "testing/test_programs.py::test_paths_of_unix_are_normalized": PATHS,
     "testing/test_strict.py::test_a_socket_that_cannot_be_made_is_told": SOCKET_FILE,

@@ -24,10 +24,11 @@ class Position:
     """The last event that was had."""
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, gc=False):
     """Something happened at the server."""
 
-    # No attrs class: one of these is made for each event that comes, and attrs takes five times as long over it.
+    # No attrs class: one of these is made for each event that comes, and attrs takes five times as long over it. The
+    # garbage collector need not look into it: what came as JSON cannot lead back to its event.
 
     name: str
     """The dotted name, such as `task.completed`."""

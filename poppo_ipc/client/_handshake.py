@@ -64,12 +64,12 @@ class Handshake:
         self._token = token
         self._pid = pid
 
-    def receive(self, received: list[Received]) -> bytearray | None:
+    def receive(self, received: list[Received]) -> bytes | None:
         """Take what came; gives the frame to send next, where there is one.
 
         Raises the error that ends the handshake; `final` tells whether another try makes sense.
         """
-        reply: bytearray | None = None
+        reply: bytes | None = None
         for index, message in enumerate(received):
             if self.session is not None:
                 self.rest = received[index:]
@@ -93,7 +93,7 @@ class Handshake:
             )
         return torn or ConnectionLost("The server closed the connection during the handshake; try again")
 
-    def _welcomed(self) -> bytearray | None:
+    def _welcomed(self) -> bytes | None:
         connection = self._connection
         me = PeerInfo(name=self._options.client_name, version=__version__, pid=os.getpid())
         frame = connection.authenticate(_AUTH_ID, self._token, capabilities=self._options.capabilities, client=me)

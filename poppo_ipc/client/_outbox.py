@@ -22,17 +22,17 @@ class Outbox:
     __slots__ = ("_entries", "_offset")
 
     def __init__(self) -> None:
-        self._entries: deque[tuple[bytearray, Call | None]] = deque()
+        self._entries: deque[tuple[bytes, Call | None]] = deque()
         self._offset = 0  # bytes of the first entry that are gone
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
-    def put(self, frame: bytearray, call: Call | None = None) -> None:
+    def put(self, frame: bytes, call: Call | None = None) -> None:
         """Queue a frame; `call` is told when it is handed over."""
         self._entries.append((frame, call))
 
-    def put_first(self, frame: bytearray) -> None:
+    def put_first(self, frame: bytes) -> None:
         """Queue a frame before all that is not being written yet."""
         self._entries.insert(1 if self._offset else 0, (frame, None))
 
@@ -46,7 +46,7 @@ class Outbox:
                 return True
         return False
 
-    def chunk(self) -> bytearray | memoryview | bytes:
+    def chunk(self) -> memoryview | bytes:
         """The bytes to hand over next, not empty unless the outbox is; then tell `sent`."""
         entries = self._entries
         if not entries:

@@ -172,18 +172,19 @@ class EventStream:
 
     async def __anext__(self) -> Event | Gap:
         subscription = self._subscription
+        buffer = subscription.buffer
         self._run += 1
-        if self._run >= _TURN and subscription:
+        if self._run >= _TURN and buffer:
             self._run = 0
             await checkpoint()
-        while not subscription:
+        while not buffer:
             if subscription.over:
                 if subscription.error is not None:
                     raise fresh(subscription.error)
                 raise StopAsyncIteration
             self._run = 0
             await self._signal.wait()
-        return subscription.take()
+        return buffer.popleft() if subscription.slow_lost == 0 else subscription.take()
 
 
 class StateStream:

@@ -39,8 +39,8 @@ class Subscription:
         self.over = False
         self.error: Exception | None = None
         self._limit = limit
-        self._buffer: deque[Event | Gap] = deque()
-        self._slow_lost: int | None = 0
+        self.buffer: deque[Event | Gap] = deque()  # what `take` gives, after what it has to say of lost ones
+        self.slow_lost: int | None = 0  # dropped since the last `take`; where it is not 0, the buffer is full
         self._epoch = since.epoch if since else None
         self._last = since.seq if since else None
         self._floor = self._split = -1
@@ -56,25 +56,26 @@ class Subscription:
     # -- taking ---------------------------------------------------------------------------------------------------
 
     def __bool__(self) -> bool:
-        return bool(self._buffer) or self._slow_lost != 0
+        return bool(self.buffer)
 
     def take(self) -> Event | Gap:
         """The next of what came, in order. Look first whether there is one."""
-        if self._slow_lost != 0:
-            missed, self._slow_lost = self._slow_lost, 0
+        if self.slow_lost != 0:
+            missed, self.slow_lost = self.slow_lost, 0
             return Gap(missed, GapReason.SLOW_CONSUMER)
-        return self._buffer.popleft()
+        return self.buffer.popleft()
 
     # -- what comes -----------------------------------------------------------------------------------------------
 
     def offer(self, event: Event) -> None:
         """An event that matches; passed over where this subscription had it, or is to get it otherwise."""
-        if not self.live or self.over:
+        if not self.live:
             return
         seq = event.seq
         if seq is not None:
             if seq > self._split:
-                if self._last is not None and seq <= self._last and self._last > self._split:
+                last = self._last
+                if last is not None and seq <= last and last > self._split:
                     return
                 self._last = seq
             elif seq <= self._floor or seq in self._seen:
@@ -95,12 +96,17 @@ class Subscription:
             self._last = max(self._last, seq)
 
     def _push(self, thing: Event | Gap) -> None:
-        if len(self._buffer) >= self._limit:
-            oldest = self._buffer.popleft()
+        buffer = self.buffer
+        if not buffer:
+            # Who waits does so for the first, and is woken once.
+            buffer.append(thing)
+            self.wake()
+            return
+        if len(buffer) >= self._limit:
+            oldest = buffer.popleft()
             lost = 1 if isinstance(oldest, Event) else oldest.missed
-            self._slow_lost = None if lost is None or self._slow_lost is None else self._slow_lost + lost
-        self._buffer.append(thing)
-        self.wake()
+            self.slow_lost = None if lost is None or self.slow_lost is None else self.slow_lost + lost
+        buffer.append(thing)
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
@@ -131,7 +137,8 @@ class Subscription:
                 same = since is not None and since.epoch == session.epoch
                 known = missed if type(missed) is int else None
                 self.gap(known, GapReason.EXPIRED if same else GapReason.RESTARTED)
-        self.ready = self.live = True
+        self.ready = True
+        self.live = not self.over
         self.wake()
 
     def _resume(self, since: Position | None, epoch: str, seq: int) -> None:
@@ -152,7 +159,8 @@ class Subscription:
         self._floor = self._split = -1
         if self.ready:
             self.gap(None, GapReason.NO_REPLAY)
-        self.ready = self.live = True
+        self.ready = True
+        self.live = not self.over
         self.wake()
 
     def lost(self) -> None:

@@ -177,7 +177,7 @@ class Daemon:
         limits = self.config.limits
 
         def encode(name: str, data: Any, seq: int) -> bytes:
-            return bytes(encode_event(name, data, limits.frame_bytes, seq).frame)
+            return encode_event(name, data, limits.frame_bytes, seq).frame
 
         try:
             await trio.to_thread.run_sync(private_directory, self.config.state_dir)

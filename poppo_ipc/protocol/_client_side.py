@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from msgspec import UNSET
 
@@ -41,6 +41,8 @@ from poppo_ipc.protocol._states import Role, State
 
 __all__ = ["ClientConnection"]
 
+_READY: Final = State.READY  # looked up once: an enumeration's member is not a plain attribute
+
 
 class ClientConnection(Connection):
     """The client's side: after `welcome`, `authenticate`; when `settled`, commands.
@@ -77,7 +79,7 @@ class ClientConnection(Connection):
     # -- receiving ----------------------------------------------------------------------------------------------
 
     def _admit(self, message: Message) -> Received | None:
-        if self._settled and self.state is State.READY:
+        if self._settled and self.state is _READY:
             # What nearly all that comes is, ahead of the table, which allows both here without a capability.
             if type(message) is Response:
                 return self._admit_answer(message)
@@ -161,7 +163,7 @@ class ClientConnection(Connection):
         *,
         capabilities: tuple[str, ...] = ALL_CAPABILITIES,
         client: PeerInfo | None = None,
-    ) -> bytearray | None:
+    ) -> bytes | None:
         """The `auth` that answers `welcome`, or None where none is needed: an original that asks for no token.
 
         Where the server offers `challenge`, a proof goes out in place of the token; to a server that asks for no
@@ -198,7 +200,7 @@ class ClientConnection(Connection):
             auth.token = token
         return self._send_auth(auth, token, wanted, client_nonce)
 
-    def _send_auth(self, auth: Auth, token: str | None, wanted: tuple[str, ...], client_nonce: bytes) -> bytearray:
+    def _send_auth(self, auth: Auth, token: str | None, wanted: tuple[str, ...], client_nonce: bytes) -> bytes:
         data = self.send(auth)
         self._auth_id = auth.id
         self._token = token
@@ -215,7 +217,7 @@ class ClientConnection(Connection):
         timeout_ms: int | None = None,
         credit: int | None = None,
         idempotency_key: str | None = None,
-    ) -> bytearray:
+    ) -> bytes:
         """The frame of a command. What belongs to a capability that was not agreed is left out.
 
         Raises LocalProtocolError where the id is that of a command still open, or over its bound.
@@ -239,23 +241,23 @@ class ClientConnection(Connection):
         self._open[message_id] = None
         return data
 
-    def cancel(self, message_id: str) -> bytearray | None:
+    def cancel(self, message_id: str) -> bytes | None:
         """The frame that cancels an open command; None where it has its answer, or the server has no `cancel`."""
         if message_id not in self._open or CANCEL not in self.capabilities or self.state is not State.READY:
             return None
         return self.send(Cancel(id=message_id))
 
-    def credit(self, message_id: str, credit: int) -> bytearray | None:
+    def credit(self, message_id: str, credit: int) -> bytes | None:
         """The frame that gives a stream room for `credit` more items; None where it has ended."""
         if message_id not in self._open or STREAM not in self.capabilities or self.state is not State.READY:
             return None
         return self.send(Credit(id=message_id, credit=credit))
 
-    def ping(self, message_id: str) -> bytearray:
+    def ping(self, message_id: str) -> bytes:
         """Ask whether the server is there."""
         return self.send(Ping(id=message_id))
 
-    def pong(self, ping: Ping) -> bytearray:
+    def pong(self, ping: Ping) -> bytes:
         """The answer to the server's `ping`."""
         return self.send(Pong(id=ping.id))
 

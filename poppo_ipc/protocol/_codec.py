@@ -13,14 +13,13 @@ import msgspec
 from msgspec import DecodeError
 
 from poppo_ipc.errors import BadMessage, FrameTooLarge, VersionMismatch
-from poppo_ipc.protocol._frames import HEADER_BYTES, MAGIC, pack_header_into
+from poppo_ipc.protocol._frames import MAGIC, pack_header
 from poppo_ipc.protocol._messages import MAX_ID_CHARS, FromClient, FromServer, Message
 from poppo_ipc.protocol._version_rule import PROTOCOL_VERSION, compatible, mismatch_text
 
 __all__ = ["Codec", "codec_for", "encode", "nesting_depth"]
 
-_encoder = msgspec.json.Encoder()
-_encode_into = _encoder.encode_into
+_encode = msgspec.json.Encoder().encode
 
 _NOT_STRUCTURE: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
@@ -39,19 +38,18 @@ def nesting_depth(payload: bytes | bytearray) -> int:
     return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
 
 
-def encode(message: Message, limit: int) -> bytearray:
-    """The whole frame of `message`, written in one piece with no copy.
+def encode(message: Message, limit: int) -> bytes:
+    """The whole frame of `message`.
 
     Raises FrameTooLarge where its payload is over `limit` bytes, and TypeError, ValueError, UnicodeEncodeError or
     RecursionError where a value in it is not JSON.
     """
-    buffer = bytearray(HEADER_BYTES)
-    _encode_into(message, buffer, HEADER_BYTES)
-    length = len(buffer) - HEADER_BYTES
+    payload = _encode(message)
+    length = len(payload)
     if length > limit:
         raise FrameTooLarge(f"Message of {length} bytes is over the limit of {limit} bytes")
-    pack_header_into(buffer, 0, MAGIC, length)
-    return buffer
+    # A copy of each large payload, and a third less time for the small ones than to encode behind room for the header.
+    return pack_header(MAGIC, length) + payload
 
 
 class Codec:

@@ -44,7 +44,7 @@ class Refusal:
     """
 
     error: PoppoError
-    reply: bytearray | None
+    reply: bytes | None
     fatal: bool
 
 
@@ -114,12 +114,19 @@ class Connection(abc.ABC):
     def resume(self) -> list[Received]:
         """What was held back while `paused`."""
         received: list[Received] = []
+        decode = self._codec.decode
         while not (self._paused or self._over()):
             # One at a time while a message may change the limit, or pause what comes behind it.
             at_most = 0 if self._settled else 1
             payloads = self._decoder.drain(self._limit(), at_most)
             for payload in payloads:
-                outcome = self._receive(payload)
+                try:
+                    message = decode(payload)
+                except (BadMessage, VersionMismatch) as error:
+                    outcome: Received | None = self._undecoded(error)
+                else:
+                    self._bad_in_a_row = 0
+                    outcome = self._admit(message)
                 if outcome is not None:
                     received.append(outcome)
                     if self.state is not _READY and self._over():
@@ -143,15 +150,10 @@ class Connection(abc.ABC):
     def _limit(self) -> int:
         return self._frame_bytes if self.state is _READY else self._unauthenticated_frame_bytes
 
-    def _receive(self, payload: bytes | bytearray) -> Received | None:
-        try:
-            message = self._codec.decode(payload)
-        except BadMessage as error:
+    def _undecoded(self, error: BadMessage | VersionMismatch) -> Refusal:
+        if isinstance(error, BadMessage):
             return self._bad_message(error)
-        except VersionMismatch as error:
-            return self._refuse(error, message_id=error.message_id, fatal=True)
-        self._bad_in_a_row = 0
-        return self._admit(message)
+        return self._refuse(error, message_id=error.message_id, fatal=True)
 
     @abc.abstractmethod
     def _admit(self, message: Message) -> Received | None:
@@ -179,13 +181,13 @@ class Connection(abc.ABC):
             self.state = State.CLOSING
         return Refusal(error, reply, fatal)
 
-    def _error_reply(self, error: PoppoError, message_id: str | None) -> bytearray | None:
+    def _error_reply(self, error: PoppoError, message_id: str | None) -> bytes | None:
         """The frame that tells the peer of an error, where this side may tell it."""
         return None
 
     # -- sending ------------------------------------------------------------------------------------------------
 
-    def send(self, message: Message) -> bytearray:
+    def send(self, message: Message) -> bytes:
         """The frame of `message`, with its timestamp set, after which the state is as if it had been sent.
 
         Raises LocalProtocolError where this side may not send it now, FrameTooLarge over the bound, and what

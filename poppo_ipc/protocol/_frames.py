@@ -18,7 +18,7 @@ MAGIC: Final = b"POPPO"
 _HEADER: Final = struct.Struct(">5sI")
 HEADER_BYTES: Final = _HEADER.size
 _unpack_from = _HEADER.unpack_from
-pack_header_into = _HEADER.pack_into
+pack_header = _HEADER.pack
 
 
 def frame(payload: bytes | bytearray) -> bytes:

@@ -2,7 +2,8 @@
 
 These are msgspec's tagged Structs: one decoder tells them apart by `type` in one pass, which attrs classes cannot
 do. The fields of an extension are typed loosely and checked by the connection, since they only count where the
-capability they belong to was agreed. Unknown fields are ignored.
+capability they belong to was agreed. Unknown fields are ignored. What comes and goes by the thousand is none of the
+garbage collector's business (`gc=False`): nothing in a message leads back to it.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class AuthSuccess(Struct, tag_field="type", tag="auth-success", rename="camel", 
     keys_durable: bool | UnsetType = UNSET
 
 
-class Command(Struct, tag_field="type", tag="command", rename="camel", kw_only=True):
+class Command(Struct, tag_field="type", tag="command", rename="camel", kw_only=True, gc=False):
     """A question. `args` is None where it was absent, which counts as `{}`; null in the last three counts as absent."""
 
     id: Id
@@ -115,7 +116,7 @@ class Credit(Struct, tag_field="type", tag="credit", kw_only=True, gc=False):
     timestamp: Any = 0
 
 
-class Item(Struct, tag_field="type", tag="item", kw_only=True):
+class Item(Struct, tag_field="type", tag="item", kw_only=True, gc=False):
     """One of any number of partial answers to `id` (capability `stream`)."""
 
     id: str
@@ -124,7 +125,7 @@ class Item(Struct, tag_field="type", tag="item", kw_only=True):
     timestamp: int = 0
 
 
-class Response(Struct, tag_field="type", tag="response", kw_only=True):
+class Response(Struct, tag_field="type", tag="response", kw_only=True, gc=False):
     """The answer to `id`. `success: false` is taken from originals; ours send `error` instead."""
 
     id: str
@@ -152,7 +153,7 @@ class ErrorMessage(Struct, tag_field="type", tag="error", kw_only=True):
     timestamp: int = 0
 
 
-class Event(Struct, tag_field="type", tag="event", kw_only=True):
+class Event(Struct, tag_field="type", tag="event", gc=False):
     """Something happened. The frame holds nothing of the client that gets it, so that one encoding serves all."""
 
     event: str

@@ -162,7 +162,7 @@ class ServerConnection(Connection):
             return self._refuse(AuthRequired("Authentication required"), message_id=error.message_id)
         return super()._bad_message(error)
 
-    def _error_reply(self, error: PoppoError, message_id: str | None) -> bytearray | None:
+    def _error_reply(self, error: PoppoError, message_id: str | None) -> bytes | None:
         message = self._error_message(error, message_id)
         message.timestamp = self._clock()
         try:
@@ -178,7 +178,7 @@ class ServerConnection(Connection):
 
     # -- sending ------------------------------------------------------------------------------------------------
 
-    def welcome(self) -> bytearray:
+    def welcome(self) -> bytes:
         """The first frame. Without authentication the client may send commands from here on."""
         message = Welcome(
             auth_required=self.auth_required,
@@ -200,7 +200,7 @@ class ServerConnection(Connection):
         epoch: str = "",
         seq: int = 0,
         keys_durable: bool = False,
-    ) -> bytearray:
+    ) -> bytes:
         """The `auth-success` for `auth`; the capabilities that both sides have are in use from here on.
 
         `proof` is the server's, where the client gave one. A client that sent no `capabilities` is an original and
@@ -230,7 +230,7 @@ class ServerConnection(Connection):
         self._settled = self.auth_required
         return data
 
-    def reject(self, auth: Auth) -> bytearray:
+    def reject(self, auth: Auth) -> bytes:
         """The `AUTH_FAILED` for `auth`. The state is CLOSING when the client has had all its tries."""
         self._check_paused(auth)
         data = self.send(self._error_message(AuthFailed("Invalid authentication token"), auth.id))
@@ -245,7 +245,7 @@ class ServerConnection(Connection):
         if not self._paused:
             raise LocalProtocolError(f"No auth waits for an answer, so {auth.id[:16]!r} cannot be answered")
 
-    def respond(self, message_id: str, result: Any) -> bytearray:
+    def respond(self, message_id: str, result: Any) -> bytes:
         """The answer to the open command `message_id`. Where it cannot be encoded, the command is still open."""
         if message_id not in self._open:
             self._check_open(message_id)
@@ -255,27 +255,27 @@ class ServerConnection(Connection):
         self._open.pop(message_id, None)
         return data
 
-    def fail(self, message_id: str, error: CommandError) -> bytearray:
+    def fail(self, message_id: str, error: CommandError) -> bytes:
         """The error that answers the open command `message_id`."""
         self._check_open(message_id)
         data = self.send(self._error_message(error, message_id))
         self._open.pop(message_id, None)
         return data
 
-    def item(self, message_id: str, data: Any) -> bytearray:
+    def item(self, message_id: str, data: Any) -> bytes:
         """One more item of the open command `message_id`."""
         self._check_open(message_id)
         return self.send(Item(id=message_id, data=data))
 
-    def ping(self, message_id: str) -> bytearray:
+    def ping(self, message_id: str) -> bytes:
         """Ask whether the client is there."""
         return self.send(Ping(id=message_id))
 
-    def pong(self, ping: Ping) -> bytearray:
+    def pong(self, ping: Ping) -> bytes:
         """The answer to the client's `ping`."""
         return self.send(Pong(id=ping.id))
 
-    def end(self, error: CommandError | None = None) -> bytearray | None:
+    def end(self, error: CommandError | None = None) -> bytes | None:
         """End the connection, with an error that tells why where one is given; the state is CLOSING."""
         if self.state is State.CLOSING or self.state is State.CLOSED:
             return None

@@ -11,8 +11,8 @@ from poppo_ipc.server._auth import TokenFileError as TokenFileError
 from poppo_ipc.server._auth import generate_token as generate_token
 from poppo_ipc.server._auth import read_token_file as read_token_file
 from poppo_ipc.server._eventlog import EventLog as EventLog
-from poppo_ipc.server._eventlog import KeptEvent as KeptEvent
 from poppo_ipc.server._fanout import encode_event as encode_event
+from poppo_ipc.server._outbox import EventFrame as EventFrame
 from poppo_ipc.server._request import answer_json as answer_json
 from poppo_ipc.server._request import keyed_run as keyed_run
 from poppo_ipc.server._server import OWN_USERS as OWN_USERS

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from poppo_ipc.commands import Context, Router, describe
 from poppo_ipc.errors import Busy, InvalidArgs, NotFound, UnknownCommand
 from poppo_ipc.protocol import REPLAY, SUBSCRIBE, check_pattern
-from poppo_ipc.server._eventlog import KeptEvent
 from poppo_ipc.server._fanout import Subscription
+from poppo_ipc.server._outbox import EventFrame
 
 if TYPE_CHECKING:
     from poppo_ipc.server._request import Request
@@ -65,7 +65,7 @@ def _subscribe(request: Request, events: list[str], since: dict[str, Any] | None
         if problem is not None:
             raise InvalidArgs.of(f"events[{index}]", problem)
     fanout = session.server.fanout
-    kept: list[KeptEvent] = []
+    kept: list[EventFrame] = []
     gap = False
     missed: int | None = 0
     if since is not None and REPLAY in session.connection.capabilities:

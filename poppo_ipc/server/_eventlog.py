@@ -7,19 +7,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from attrs import frozen
-from msgspec import Struct
 
-from poppo_ipc.server._outbox import Frame
+from poppo_ipc.server._outbox import EventFrame
 
-__all__ = ["EventLog", "KeptEvent", "Missed"]
-
-
-class KeptEvent(Struct, frozen=True, eq=False, gc=False):
-    """An event that can be sent again. A Struct, as there are many: the garbage collector has not to look at them."""
-
-    seq: int
-    name: str
-    frame: Frame
+__all__ = ["EventLog", "Missed"]
 
 
 @frozen
@@ -29,7 +20,7 @@ class Missed:
     `missed` counts what is known to be missed, of any name; None where that cannot be known.
     """
 
-    kept: list[KeptEvent]
+    kept: list[EventFrame]
     gap: bool
     missed: int | None
 
@@ -46,19 +37,19 @@ class EventLog:
         self.seq = seq
         self._max_events = events
         self._max_bytes = size
-        self._kept: deque[KeptEvent] = deque()
+        self._kept: deque[EventFrame] = deque()
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def append(self, seq: int, name: str, frame: Frame) -> None:
-        """Keep an event; `seq` is one more than the last one's."""
-        assert seq == self.seq + 1
-        self.seq = seq
+    def append(self, event: EventFrame) -> None:
+        """Keep an event; its `seq` is one more than the last one's."""
+        assert event.seq == self.seq + 1
+        self.seq += 1
         kept = self._kept
-        kept.append(KeptEvent(seq, name, frame))
-        self._bytes += len(frame)
+        kept.append(event)
+        self._bytes += len(event.frame)
         while len(kept) > self._max_events or self._bytes > self._max_bytes:
             self._bytes -= len(kept.popleft().frame)
 
@@ -76,14 +67,14 @@ class EventLog:
         lost = max(0, oldest - seq - 1)
         return Missed(self._after(seq), gap=lost > 0, missed=lost)
 
-    def _after(self, seq: int) -> list[KeptEvent]:
+    def _after(self, seq: int) -> list[EventFrame]:
         kept = self._kept
         count = min(len(kept), self.seq - seq)
         # From the newer end: a client that was away for a moment wants few of many.
         newest_first = [kept[-each] for each in range(1, count + 1)] if count < len(kept) else list(reversed(kept))
         return newest_first[::-1]
 
-    def restore(self, events: Iterable[KeptEvent]) -> None:
+    def restore(self, events: Iterable[EventFrame]) -> None:
         """Take in events of an earlier run, oldest first, whose numbers end at `seq`."""
         for event in events:
             self._kept.append(event)

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from attrs import define
 from msgspec import Struct
 
 from poppo_ipc.limits import Overflow
 
-__all__ = ["Batch", "EventFrame", "Frame", "Outbox", "Overflowed"]
+__all__ = ["Batch", "EventFrame", "Outbox", "Overflowed"]
 
 # Frames are joined up to so many bytes a write: one system call, and a copy that stays in the cache.
 _CHUNK_BYTES: Final = 256 * 1024
 # Dropped events leave holes, which are swept once there are this many and they are most of the queue.
 _SWEEP_FROM: Final = 64
-
-Frame: TypeAlias = bytes | bytearray
 
 
 class Overflowed(Exception):
@@ -32,11 +30,13 @@ class Overflowed(Exception):
 class EventFrame(Struct, frozen=True, eq=False, gc=False):
     """An event as it goes to every client: encoded once. `seq` is None for one that only one client gets.
 
-    One object stands in the queues of all who get it. A Struct, as that is made in a fraction of the time.
+    One object stands in the queues of all who get it, and in the log. A Struct, as that is made in a fraction of the
+    time, and since there are many: the garbage collector has not to look at them.
     """
 
-    frame: Frame
+    frame: bytes
     seq: int | None
+    name: str
 
 
 class Batch:
@@ -88,13 +88,13 @@ class Outbox:
         self,
         limit: int,
         policy: Overflow,
-        tell_loss: Callable[[int, int | None, int | None], Frame],
+        tell_loss: Callable[[int, int | None, int | None], bytes],
         coming: Collection[object] = (),
         catch_up: Callable[[], None] | None = None,
     ) -> None:
         # An idle client has little more than this: what few need is made when they do.
-        self._queue: list[Frame | EventFrame | deque[Frame]] = []
-        self._first: list[Frame] | None = None
+        self._queue: list[bytes | EventFrame | deque[bytes]] = []
+        self._first: list[bytes] | None = None
         self._oldest: deque[EventFrame] | None = None  # the queue's events; kept from a first drop until it is empty
         self._holes = 0  # so many events at the head of the queue are dropped
         self._replay_bytes = 0  # queued or in flight
@@ -125,21 +125,21 @@ class Outbox:
 
     # -- queueing -----------------------------------------------------------------------------------------------
 
-    def put(self, frame: Frame) -> None:
+    def put(self, frame: bytes) -> None:
         """Queue an answer. It is never dropped, so who makes answers looks at `full` first."""
         if self._coming and self._catch_up is not None:
             self._catch_up()
         self._queue.append(frame)
         self.bytes += len(frame)
 
-    def put_first(self, frame: Frame) -> None:
+    def put_first(self, frame: bytes) -> None:
         """Queue ahead of all that is not being written, behind what was put first before."""
         if self._first is None:
             self._first = []
         self._first.append(frame)
         self.bytes += len(frame)
 
-    def put_replay(self, frames: Iterable[Frame]) -> None:
+    def put_replay(self, frames: Iterable[bytes]) -> None:
         """Queue kept events. They take no room from live ones."""
         if self._coming and self._catch_up is not None:
             self._catch_up()
@@ -227,7 +227,7 @@ class Outbox:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def take(self) -> Frame:
+    def take(self) -> bytes:
         """The next piece to write, about 256 KiB at most unless one frame is larger; b"" where there is none.
 
         What was dropped is told here, where there is room again: ahead of the events that were kept in its place, or
@@ -252,7 +252,7 @@ class Outbox:
             frames.append(self._notice())
             size += len(frames[-1])
         taken = 0
-        replay: deque[Frame] | None = None
+        replay: deque[bytes] | None = None
         for entry in queue:
             if size >= _CHUNK_BYTES:
                 break
@@ -278,10 +278,10 @@ class Outbox:
                 frames.append(self._notice())
         return _joined(frames)
 
-    def _take_replay(self, replay: deque[Frame]) -> list[Frame]:
+    def _take_replay(self, replay: deque[bytes]) -> list[bytes]:
         """A piece of its own, so that what it holds in flight is told from what counts against live events."""
         self._replaying = True
-        frames: list[Frame] = []
+        frames: list[bytes] = []
         size = 0
         while replay and size < _CHUNK_BYTES:
             frames.append(replay.popleft())
@@ -290,7 +290,7 @@ class Outbox:
             del self._queue[0]
         return frames
 
-    def _notice(self) -> Frame:
+    def _notice(self) -> bytes:
         loss, self._loss = self._loss, None
         assert loss is not None
         frame = self._tell_loss(loss.count, loss.first, loss.last)
@@ -310,5 +310,5 @@ class Outbox:
         self.bytes = self._replay_bytes = self._holes = 0
 
 
-def _joined(frames: list[Frame]) -> Frame:
+def _joined(frames: list[bytes]) -> bytes:
     return frames[0] if len(frames) == 1 else b"".join(frames)

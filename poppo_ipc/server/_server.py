@@ -407,7 +407,7 @@ class Server:
 
     def emit(self, name: str, seq: int, frame: bytes) -> None:
         """Send an event that a `publisher` has stored; `seq` is one more than the last one's."""
-        self.fanout.emit(name, EventFrame(frame, seq))
+        self.fanout.emit(EventFrame(frame, seq, name))
 
     async def send_to(self, session: SessionInfo | str, event: str, data: Any = None) -> bool:
         """Send an event to one client, whatever it subscribed to; False where it has gone.

@@ -16,7 +16,7 @@ from poppo_ipc.server._doorway import Door
 from poppo_ipc.server._fanout import Subscription, encode_event
 from poppo_ipc.server._idle import watch_idle
 from poppo_ipc.server._lead import Lead
-from poppo_ipc.server._outbox import Batch, EventFrame, Frame, Outbox, Overflowed
+from poppo_ipc.server._outbox import Batch, EventFrame, Outbox, Overflowed
 from poppo_ipc.server._running import Running
 from poppo_ipc.server._timers import Timer
 from poppo_ipc.server._writer import Writer
@@ -289,6 +289,6 @@ class Session:
     def _catch_up(self) -> None:
         self.server.fanout.catch_up(self)
 
-    def _tell_loss(self, dropped: int, first_seq: int | None, last_seq: int | None) -> Frame:
+    def _tell_loss(self, dropped: int, first_seq: int | None, last_seq: int | None) -> bytes:
         data = {"dropped": dropped, "firstSeq": first_seq, "lastSeq": last_seq}
         return encode_event("ipc.events-dropped", data, self.server.limits.frame_bytes).frame

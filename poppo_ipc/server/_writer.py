@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import anyio
 import trio
 
-from poppo_ipc.server._outbox import Batch, EventFrame, Frame, Outbox
+from poppo_ipc.server._outbox import Batch, EventFrame, Outbox
 from poppo_ipc.transport import Stream
 
 __all__ = ["Writer"]
@@ -93,7 +93,7 @@ class Writer:
         self._leave(memoryview(data)[sent:end])
         return behind
 
-    def _send(self, data: Frame) -> int:
+    def _send(self, data: bytes) -> int:
         try:
             return self._stream.send_nowait(data)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):

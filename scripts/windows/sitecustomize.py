@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
-    from types import CodeType, ModuleType
+    from types import ModuleType
     from typing import Any
 
 _MODULE = "trio._core._io_windows"
@@ -67,7 +67,7 @@ class _Bundle:
     """The modules in one file that bundle.py has written, all but their code as if found one by one."""
 
     def __init__(self, file: str) -> None:
-        with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 # pathlib is a third of a bare start
+        with open(file, "rb", buffering=0) as opened:  # pathlib is a third of a bare start
             self._data = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
         self._codes = 8 + int.from_bytes(self._data[:8], "little")
         self._index: dict[str, tuple[str, bool, int, int]] = marshal.loads(self._data[8 : self._codes])
@@ -79,9 +79,9 @@ class _Bundle:
         if entry is None:
             return None
         file, is_package, begin, end = entry
-        directory = os.path.dirname(file)  # noqa: PTH120
+        directory = os.path.dirname(file)
         # Another package has modules of its own, though its name be the same: a copy of the tree, say.
-        if (os.path.dirname(directory) if is_package else directory) not in (sys.path if path is None else path):  # noqa: PTH120
+        if (os.path.dirname(directory) if is_package else directory) not in (sys.path if path is None else path):
             return None
         code = self._data[self._codes + begin : self._codes + end]
         loader = (_Source if file.endswith(".py") else _Compiled)(fullname, file)
@@ -97,7 +97,7 @@ _Source = importlib.machinery.SourceFileLoader
 _Compiled = importlib.machinery.SourcelessFileLoader
 
 if sys.platform == "win32":
-    _library = os.path.dirname(os.__file__)  # noqa: PTH120
-    _bundles = [_Bundle(file) for name in _BUNDLES if os.path.exists(file := os.path.join(_library, name))]  # noqa: PTH110, PTH118
+    _library = os.path.dirname(os.__file__)
+    _bundles = [_Bundle(file) for name in _BUNDLES if os.path.exists(file := os.path.join(_library, name))]
     sys.meta_path[-1:-1] = _bundles
     sys.meta_path.insert(0, _Finder())

@@ -346,7 +346,7 @@ async def test_a_long_answer_in_small_pieces() -> None:
         while answer:
             size = sizes.randint(1, 9000)
             await peer.stream.send(answer[:size])
-            del answer[:size]
+            answer = answer[size:]
         await peer.until_closed()
 
     async with serving(script) as address, connect(address) as client:

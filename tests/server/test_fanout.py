@@ -284,7 +284,7 @@ def test_names_with_the_same_clients_have_one_set_of_them() -> None:
     ("sent", "end", "behind"), [(0, 0, [1, 2, 3]), (1, 3, [2, 3]), (3, 3, [2, 3]), (4, 5, [3]), (8, 9, []), (9, 9, [])]
 )
 def test_where_a_write_ends(sent: int, end: int, behind: list[int]) -> None:
-    batch = Batch([EventFrame(b"aaa", 1), EventFrame(b"bb", 2), EventFrame(b"cccc", 3)])
+    batch = Batch([EventFrame(b"aaa", 1, "a"), EventFrame(b"bb", 2, "b"), EventFrame(b"cccc", 3, "c")])
     found, left = batch.after(sent)
     assert found == end
     assert [event.seq for event in left] == behind

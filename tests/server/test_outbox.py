@@ -15,7 +15,7 @@ def outbox(limit: int, policy: Overflow = Overflow.DROP_OLDEST) -> Outbox:
 
 
 def event(seq: int, size: int = 1) -> EventFrame:
-    return EventFrame(f"{seq}".encode().rjust(size, b"."), seq)
+    return EventFrame(f"{seq}".encode().rjust(size, b"."), seq, "")
 
 
 def take(box: Outbox) -> bytes:
@@ -132,10 +132,10 @@ def test_an_event_larger_than_the_outbox_drops_what_it_has_to() -> None:
 def test_events_of_one_client_have_no_number() -> None:
     box = outbox(3)
     box.put(b"xxx")
-    box.put_event(EventFrame(b"yyy", None))
+    box.put_event(EventFrame(b"yyy", None, ""))
     assert take(box) == b"<1:None-None>xxx"
     box.put(b"xxx")
-    box.put_event(EventFrame(b"yyy", None))
+    box.put_event(EventFrame(b"yyy", None, ""))
     box.put_event(event(7, 3))
     assert take(box) == b"<2:7-7>xxx"
 
@@ -196,7 +196,7 @@ def test_every_event_is_received_or_told_as_dropped(policy: Overflow, seed: int)
                 drink()
             case _:
                 seq += 1
-                box.put_event(EventFrame(f",{seq},".encode().rjust(chance.randrange(8, 60), b"."), seq))
+                box.put_event(EventFrame(f",{seq},".encode().rjust(chance.randrange(8, 60), b"."), seq, ""))
     while box:
         drink()
     assert dropped == box.dropped == seq - len(got)

@@ -210,7 +210,7 @@ async def test_a_publisher_stores_first(serve: Serve) -> None:
         stored.append((event, data))
         await trio.sleep(1)
         seq = served.server.fanout.log.seq + 1
-        served.server.emit(event, seq, bytes(encode_event(event, data, 1000, seq).frame))
+        served.server.emit(event, seq, encode_event(event, data, 1000, seq).frame)
         return seq
 
     async with serve(publisher=publisher, log=EventLog(10, 1000, seq=5)) as served:

@@ -12,7 +12,7 @@ import trio
 from poppo_ipc.daemon.store._database import StoreError
 from poppo_ipc.daemon.store._store import Store
 from poppo_ipc.daemon.store._transaction import StoredEvent, Transaction
-from poppo_ipc.server import EventLog, KeptEvent
+from poppo_ipc.server import EventFrame, EventLog
 
 __all__ = ["StoredEvents"]
 
@@ -34,21 +34,21 @@ class StoredEvents:
         self._trimmed_to = trimmed_to
         self._trim_now = trio.Event()
         # What is stored before there is a server (tasks that a dead daemon left) is kept for who comes back.
-        self.connect(lambda name, seq, frame: log.append(seq, name, frame))
+        self.connect(lambda name, seq, frame: log.append(EventFrame(frame, seq, name)))
 
     @classmethod
     async def load(cls, store: Store, events: int, size: int) -> StoredEvents:
         """What an earlier run has kept. Raises StoreError."""
 
-        def kept(connection: sqlite3.Connection) -> tuple[list[KeptEvent], int]:
+        def kept(connection: sqlite3.Connection) -> tuple[list[EventFrame], int]:
             rows = connection.execute("SELECT seq, name, frame FROM events ORDER BY seq DESC LIMIT ?", (events,))
-            found: list[KeptEvent] = []
+            found: list[EventFrame] = []
             total = 0
             for row in rows:
                 total += len(row["frame"])
                 if total > size:
                     break
-                found.append(KeptEvent(row["seq"], row["name"], row["frame"]))
+                found.append(EventFrame(row["frame"], row["seq"], row["name"]))
             first = connection.execute("SELECT min(seq) FROM events").fetchone()[0]
             return found[::-1], store.seq if first is None else first - 1
 

@@ -14,7 +14,7 @@ import trio
 from poppo_ipc.client import connect
 from poppo_ipc.commands import Router
 from poppo_ipc.daemon.store import Store, StoredEvents, StoreError, _events, open_store
-from poppo_ipc.server import Server, encode_event
+from poppo_ipc.server import EventFrame, Server, encode_event
 
 from .kit import LIMIT, opened, put
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.trio
 
 
 def encode(name: str, data: Any, seq: int) -> bytes:
-    return bytes(encode_event(name, data, 1 << 24, seq).frame)
+    return encode_event(name, data, 1 << 24, seq).frame
 
 
 async def stored(store: Store) -> list[int]:
@@ -63,7 +63,7 @@ async def test_what_is_stored_before_there_is_a_server_is_kept_for_replay(tmp_pa
         sent: list[int] = []
 
         def emit(name: str, seq: int, frame: bytes) -> None:
-            events.log.append(seq, name, frame)
+            events.log.append(EventFrame(frame, seq, name))
             sent.append(seq)
 
         events.connect(emit)
@@ -86,7 +86,7 @@ async def trimming(store: Store, keep: int, emitted: list[int]) -> AsyncIterator
     events = await StoredEvents.load(store, keep, 1 << 20)
 
     def emit(name: str, seq: int, frame: bytes) -> None:
-        events.log.append(seq, name, frame)
+        events.log.append(EventFrame(frame, seq, name))
         emitted.append(seq)
 
     events.connect(emit)

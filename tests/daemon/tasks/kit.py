@@ -16,6 +16,7 @@ from poppo_ipc.daemon.projects import Projects
 from poppo_ipc.daemon.store import Store, StoredAnswers, StoredEvents, Transaction, open_store
 from poppo_ipc.daemon.tasks import NewTask, QueueControl, Retry, TaskOptions, TaskQueue
 from poppo_ipc.daemon.workers import Ending, Job, JobOutcome
+from poppo_ipc.server import EventFrame
 
 #: Seconds of real time after which a test that waits for a thread has failed.
 LIMIT = 20.0
@@ -182,7 +183,7 @@ async def bench(
         projects = Projects(store, answers, queue)
 
         def emit(name: str, seq: int, frame: bytes) -> None:
-            events.log.append(seq, name, frame)
+            events.log.append(EventFrame(frame, seq, name))
             heard.append(json.loads(frame))
 
         events.connect(emit)
