@@ -174,8 +174,8 @@ def _at_rate(client: LeanClient, rate: float, seconds: float, size: int) -> list
     while len(latencies) < planned:
         now = _clock()
         due = min(planned, int((now - start) * rate) + 1) - sent
-        # Never so many that both sides wait for the other to read.
-        due = min(due, 256, 2048 - (sent - len(latencies)))
+        # Never so many that both sides wait for the other to read: requests of that many fit into a socket.
+        due = min(due, 256, 1024 - (sent - len(latencies)))
         if due > 0:
             client.more(due)
             sent += due
