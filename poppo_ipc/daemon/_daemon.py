@@ -283,9 +283,9 @@ class Daemon:
     def stop_soon(self, *, reason: str = "requested") -> None:
         """Begin to stop, and do not wait: `serve` returns when that is done. A second time it changes nothing.
 
-        Clients are told. Tasks that run have `config.stop_grace` seconds, and those that have not ended by then are
-        interrupted and run again by the next daemon. Commands are answered until no task runs any more, and those
-        that still run have what is left of the grace. The state is closed last.
+        Clients are told, and no new commands are taken. Tasks and commands that run have `config.stop_grace` seconds.
+        Tasks that have not ended by then are interrupted and run again by the next daemon; commands are cancelled.
+        The state is closed last.
         """
         if not self._stop_requested.is_set():
             self._stop_reason = reason
