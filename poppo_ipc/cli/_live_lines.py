@@ -73,6 +73,9 @@ class _Buffer(io.StringIO):
     def isatty(self) -> bool:
         return self._terminal
 
+    def fileno(self) -> int:
+        return sys.stdout.fileno()  # Windows is asked whether this console shows colours
+
     def take(self) -> str:
         text = self.getvalue()
         self.seek(0)

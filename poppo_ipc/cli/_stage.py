@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from poppo_ipc.cli._steps import Mismatch
+from poppo_ipc.client._beside import forget
 from poppo_ipc.client._probe import somebody_listens
 from poppo_ipc.errors import AddressError
 from poppo_ipc.server import generate_token
@@ -162,6 +163,7 @@ async def stage() -> AsyncIterator[Stage]:
             finally:
                 if made.daemon is not None:
                     await made.daemon.kill()
+                forget(made.address)
                 nursery.cancel_scope.cancel()
 
 

@@ -85,4 +85,9 @@ class Apart:
 
 def exit_text(code: int) -> str:
     """How a program ended, in words."""
-    return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    if code >= 0:
+        return f"with exit code {code}"
+    try:
+        return f"by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"by signal {-code}"

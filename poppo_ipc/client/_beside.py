@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from typing import Final
 
 from poppo_ipc.transport import Address, AddressKind
 
-__all__ = ["beside", "root_directory"]
+__all__ = ["beside", "forget", "root_directory"]
+
+_ENDINGS: Final = (".lock", ".start", ".log", ".started")
 
 
 def beside(address: Address, suffix: str) -> str:
@@ -19,8 +23,16 @@ def beside(address: Address, suffix: str) -> str:
     if sys.platform == "win32" and address.kind is AddressKind.PIPE:
         from poppo_ipc.transport._pipe_claim import lock_path
 
-        return f"{lock_path(address).removesuffix('.lock')}{suffix}"
+        return lock_path(address, suffix)
     return f"{address.name}{suffix}"
+
+
+def forget(address: Address) -> None:
+    """Delete the files of a pipe that nobody is to listen at again; those of a socket go with its directory."""
+    if address.kind is AddressKind.PIPE:
+        for ending in _ENDINGS:
+            with suppress(OSError):
+                os.unlink(beside(address, ending))
 
 
 def root_directory() -> str:

@@ -73,9 +73,8 @@ class Child:
         self._process.ask_to_end()
 
     def kill(self) -> None:
-        """End it at once, with all that it has started. Blocks until it is gone."""
-        if self._process.poll() is None:
-            self._process.kill()
+        """End it at once, with all that it has started, also where it has ended itself. Blocks until it is gone."""
+        self._process.kill()
         self._process.wait()
         self.output.close()
 

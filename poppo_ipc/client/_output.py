@@ -58,7 +58,8 @@ class LogFile:
         self.fd = os.open(path, _LOG_FLAGS, 0o600)
         if os.fstat(self.fd).st_size > _LOG_BYTES:
             os.ftruncate(self.fd, 0)
-        self._from = os.fstat(self.fd).st_size
+        # On Windows a child is handed the position, and no O_APPEND.
+        self._from = os.lseek(self.fd, 0, os.SEEK_END)
         self._path = path
 
     def begun(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -24,6 +25,10 @@ _FIRST_WAIT: Final = 0.005
 _LONGEST_WAIT: Final = 0.05
 #: Seconds that a half-started daemon has to end in order, before it is killed.
 _END_SECONDS: Final = 2.0
+#: By which a person interrupts a program: Ctrl-C, and Ctrl-Break where there is such a thing.
+_INTERRUPTS: Final = (
+    (signal.SIGINT, signal.SIGBREAK) if sys.platform == "win32" else (signal.SIGINT,)
+)
 
 
 class Starter:
@@ -75,9 +80,11 @@ class Starter:
                 if not self._go_on():
                     yield pause
                     pause = min(pause * 1.5, _LONGEST_WAIT)
-            if self._child is not None and self._child.exit_code is None:
+            if self._child is not None:
                 child, self._child = self._child, None
-                self.ours, self.pid, self.said = True, child.pid, child.output.text()
+                if child.exit_code is None:
+                    # The daemon's own word comes first: what was started may be what starts it, as in a venv on Windows.
+                    self.ours, self.pid, self.said = True, self.pid or child.pid, child.output.text()
                 child.let_go()
         finally:
             self._drop_probe()
@@ -182,15 +189,18 @@ def _interrupts_later() -> Iterator[None]:
 
     By the handler, and not by blocking the signal, since a new process would have it blocked as well.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    caught: list[FrameType | None] = []
-    signal.signal(signal.SIGINT, lambda _, frame: caught.append(frame))
+    handlers = {number: handler for number in _INTERRUPTS if callable(handler := signal.getsignal(number))}
+    caught: list[tuple[int, FrameType | None]] = []
+    for number in handlers:
+        signal.signal(number, lambda *which: caught.append(which))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         if caught:
-            handler(signal.SIGINT, caught[0])
+            number, frame = caught[0]
+            handlers[signal.Signals(number)](number, frame)

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
+from poppo_ipc.client._beside import forget
 from poppo_ipc.errors import AddressError
 from poppo_ipc.transport import Address, AddressKind, check_path_length
 
@@ -40,5 +41,6 @@ class Place:
         return self.address.name if self.address.kind is AddressKind.UNIX else str(self.address)
 
     def remove(self) -> None:
-        """Delete the directory, or what of it can be deleted. Idempotent."""
+        """Delete the directory, or what of it can be deleted, and what is kept beside a pipe. Idempotent."""
         shutil.rmtree(self.directory, ignore_errors=True)
+        forget(self.address)

@@ -30,7 +30,10 @@ _PID_WAIT: Final = 0.01
 
 
 def lock_path(address: Address, ending: str = ".lock") -> str:
-    """The lock file of the pipe at `address`: in the user's local directory, the same for all spellings of its name."""
+    """The lock file of the pipe at `address`: in the user's local directory, the same for all spellings of its name.
+
+    With another `ending`, one of the files that are kept beside it.
+    """
     base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
     return os.path.join(base, "poppo_ipc", f"{lock_name(address.name)}{ending}")
 
@@ -42,14 +45,14 @@ class PipeClaim:
         self._fd: int | None = fd
 
     @classmethod
-    def take(cls, address: Address, ending: str = ".lock") -> Self:
-        """Claim the name, or, with another `ending`, something else that one process at a time may do with it.
+    def take(cls, address: Address) -> Self:
+        """Claim the name.
 
         Blocks for the few microseconds that local file system calls take, and a refused start for up to 100 ms.
 
         Raises AddressInUse with the owner's pid, and AddressError where no lock file can be made.
         """
-        path = lock_path(address, ending)
+        path = lock_path(address)
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             fd = lock_file(path)

@@ -98,7 +98,7 @@ class Overlapped(ctypes.Structure):
 
 
 class SecurityAttributes(ctypes.Structure):
-    """What CreateNamedPipeW wants to know of a descriptor; handles made with it are not inherited."""
+    """For a handle that is made: its descriptor, or None, and whether processes that are started may inherit it."""
 
     _fields_ = (
         ("nLength", wintypes.DWORD),

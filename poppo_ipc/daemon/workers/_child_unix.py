@@ -74,6 +74,7 @@ class UnixChild:
         self._socket.setblocking(False)
         self._lifeline.setblocking(False)
         self._greeted = False
+        self._watching = trio.CancelScope()
 
     @property
     def pid(self) -> int:
@@ -121,7 +122,11 @@ class UnixChild:
         await trio.lowlevel.wait_readable(self._lifeline)  # the guardian says nothing else
 
     async def wait_gone(self) -> None:
-        await platform.wait_exit(self._popen.pid, self._handle)
+        # Where the system has no handle of a process, its closing wakes nobody.
+        with self._watching:
+            await platform.wait_exit(self._popen.pid, self._handle)
+            return
+        raise trio.ClosedResourceError
 
     def terminate(self) -> None:
         self._order(guardian.TERMINATE)
@@ -143,6 +148,7 @@ class UnixChild:
         self._popen.wait()
 
     def close(self) -> None:
+        self._watching.cancel()
         for end in (self._socket, self._lifeline):
             trio.lowlevel.notify_closing(end)
             end.close()

@@ -15,6 +15,7 @@ import sys
 assert sys.platform == "win32"
 
 import os
+import shutil
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
@@ -142,7 +143,8 @@ class WindowsChild:
     # -- the end --------------------------------------------------------------------------------------------------
 
     def family(self) -> list[int] | None:
-        return self._job.processes()
+        # Without its handle it would be our own job that is asked.
+        return [] if self._closed else self._job.processes()
 
     def greeted(self) -> None:
         # The worker, the launcher that a virtual environment has in its place, and what holds their console.
@@ -207,7 +209,7 @@ def _console_python(python: str) -> str:
     """
     if python == sys.executable:
         python = getattr(sys, "_base_executable", python)
-    path = Path(python)
+    path = Path(shutil.which(python) or python)  # the system looks for what it is given nowhere
     if path.name.lower() == "pythonw.exe" and path.with_name("python.exe").exists():
         path = path.with_name("python.exe")
     return str(path)

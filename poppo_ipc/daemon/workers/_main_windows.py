@@ -11,7 +11,7 @@ import sys
 
 assert sys.platform == "win32"
 
-import _winapi  # what `multiprocessing` and `asyncio` use; ctypes would take longer to load than this does to start
+import _winapi  # what `multiprocessing` and `asyncio` use
 import msvcrt
 import os
 import signal

@@ -114,7 +114,9 @@ class WorkerProcess:
         answer: messages.Hello | messages.Done | None = None
         if isinstance(message, messages.Turn):
             self.drain()
+            unread = self.order_unread
             await self.send(_TURN)
+            self.order_unread = unread  # that is about the job, which has begun, and not about this answer
         elif isinstance(message, messages.Begun):
             self.order_unread = False
         elif isinstance(message, messages.Hello):

@@ -61,7 +61,8 @@ def program_of(name: str, environment: Mapping[str, str], cwd: str) -> str:
         for ending in endings:
             file = os.path.join(directory, name + ending)
             if os.path.isfile(file):
-                if file.lower().endswith(_BATCH_FILES):
+                # Windows does not see what stands behind the ending.
+                if file.rstrip(". ").lower().endswith(_BATCH_FILES):
                     raise BatchFile(file)
                 return file
     raise FileNotFoundError(name)

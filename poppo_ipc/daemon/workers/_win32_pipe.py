@@ -19,13 +19,22 @@ from ctypes import wintypes
 from typing import Final
 
 from poppo_ipc.daemon.workers._win32_start import close_handle
-from poppo_ipc.transport._pipe_open import descriptor_text
+from poppo_ipc.transport._pipe_rules import descriptor_text
+from poppo_ipc.transport._win32 import (
+    ERROR_BROKEN_PIPE,
+    ERROR_IO_PENDING,
+    ERROR_NO_DATA,
+    ERROR_PIPE_NOT_CONNECTED,
+    Overlapped,
+    SecurityAttributes,
+    peek,
+)
 from poppo_ipc.transport._win32_security import Descriptor, own_sid
 
 __all__ = ["BROKEN", "cancel_io", "open_null", "pipe_from", "pipe_to", "read_now"]
 
-#: What a call answers where the other end is closed: ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED.
-BROKEN: Final = (109, 232, 233)
+#: What a call answers where the other end is closed.
+BROKEN: Final = (ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED)
 
 _PIPE_ACCESS_INBOUND: Final = 0x00000001
 _PIPE_ACCESS_OUTBOUND: Final = 0x00000002
@@ -37,24 +46,9 @@ _GENERIC_WRITE: Final = 0x40000000
 _FILE_SHARE_READ_AND_WRITE: Final = 0x00000003
 _OPEN_EXISTING: Final = 3
 _INVALID_HANDLE: Final = ctypes.c_void_p(-1).value
-_ERROR_IO_PENDING: Final = 997
 
 #: Bytes that a pipe holds before its writer waits.
 _PIPE_BYTES: Final = 65536
-
-
-class _SecurityAttributes(ctypes.Structure):
-    _fields_ = (("size", wintypes.DWORD), ("descriptor", wintypes.LPVOID), ("inherit", wintypes.BOOL))
-
-
-class _Overlapped(ctypes.Structure):
-    _fields_ = (
-        ("internal", ctypes.c_size_t),
-        ("internal_high", ctypes.c_size_t),
-        ("offset", wintypes.DWORD),
-        ("offset_high", wintypes.DWORD),
-        ("event", wintypes.HANDLE),
-    )
 
 
 _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
@@ -82,29 +76,19 @@ _CreateFile.argtypes = (
     wintypes.HANDLE,
 )
 _CreateFile.restype = wintypes.HANDLE
-_PeekNamedPipe = _kernel32.PeekNamedPipe
-_PeekNamedPipe.argtypes = (
-    wintypes.HANDLE,
-    wintypes.LPVOID,
-    wintypes.DWORD,
-    wintypes.LPVOID,
-    ctypes.POINTER(wintypes.DWORD),
-    wintypes.LPVOID,
-)
-_PeekNamedPipe.restype = wintypes.BOOL
 _ReadFile = _kernel32.ReadFile
 _ReadFile.argtypes = (
     wintypes.HANDLE,
     wintypes.LPVOID,
     wintypes.DWORD,
     wintypes.LPVOID,
-    ctypes.POINTER(_Overlapped),
+    ctypes.POINTER(Overlapped),
 )
 _ReadFile.restype = wintypes.BOOL
 _GetOverlappedResult = _kernel32.GetOverlappedResult
 _GetOverlappedResult.argtypes = (
     wintypes.HANDLE,
-    ctypes.POINTER(_Overlapped),
+    ctypes.POINTER(Overlapped),
     ctypes.POINTER(wintypes.DWORD),
     wintypes.BOOL,
 )
@@ -152,7 +136,7 @@ def open_null() -> int:
 
 
 def _open(name: str, access: int, share: int) -> int:
-    inheritable = _SecurityAttributes(ctypes.sizeof(_SecurityAttributes), None, True)
+    inheritable = SecurityAttributes(ctypes.sizeof(SecurityAttributes), None, True)
     handle = _CreateFile(name, access, share, ctypes.byref(inheritable), _OPEN_EXISTING, 0, None)
     if handle == _INVALID_HANDLE:
         raise ctypes.WinError(ctypes.get_last_error())
@@ -165,17 +149,15 @@ def read_now(pipe: int, event: int, limit: int) -> bytes:
     `event` is one that nobody else uses. The low bit of its handle keeps the completion from the completion port that
     the pipe belongs to (see GetQueuedCompletionStatus).
     """
-    level = wintypes.DWORD()
-    if not _PeekNamedPipe(pipe, None, 0, None, ctypes.byref(level), None):
-        raise ctypes.WinError(ctypes.get_last_error())
-    if not level.value:
+    level = peek(pipe)
+    if not level:
         raise BlockingIOError
-    buffer = ctypes.create_string_buffer(min(level.value, limit))
-    overlapped = _Overlapped(event=event | 1)
+    buffer = ctypes.create_string_buffer(min(level, limit))
+    overlapped = Overlapped(hEvent=event | 1)
     count = wintypes.DWORD()
     if not _ReadFile(pipe, buffer, len(buffer), None, ctypes.byref(overlapped)):
         error = ctypes.get_last_error()
-        if error != _ERROR_IO_PENDING:
+        if error != ERROR_IO_PENDING:
             raise ctypes.WinError(error)
     # It is there, and nobody else reads: no wait.
     if not _GetOverlappedResult(pipe, ctypes.byref(overlapped), ctypes.byref(count), True):

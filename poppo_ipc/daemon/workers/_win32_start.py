@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from ctypes import wintypes
 from typing import Final
 
+from poppo_ipc.transport._win32 import SecurityAttributes
+
 __all__ = ["close_handle", "exit_code", "make_event", "set_event", "start_in_job"]
 
 _PROC_THREAD_ATTRIBUTE_HANDLE_LIST: Final = 0x00020002
@@ -61,10 +63,6 @@ class _ProcessInformation(ctypes.Structure):
     )
 
 
-class _SecurityAttributes(ctypes.Structure):
-    _fields_ = (("size", wintypes.DWORD), ("descriptor", wintypes.LPVOID), ("inherit", wintypes.BOOL))
-
-
 _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 
 _CreateProcess = _kernel32.CreateProcessW
@@ -102,7 +100,7 @@ _GetExitCodeProcess = _kernel32.GetExitCodeProcess
 _GetExitCodeProcess.argtypes = (wintypes.HANDLE, ctypes.POINTER(wintypes.DWORD))
 _GetExitCodeProcess.restype = wintypes.BOOL
 _CreateEvent = _kernel32.CreateEventW
-_CreateEvent.argtypes = (ctypes.POINTER(_SecurityAttributes), wintypes.BOOL, wintypes.BOOL, wintypes.LPCWSTR)
+_CreateEvent.argtypes = (ctypes.POINTER(SecurityAttributes), wintypes.BOOL, wintypes.BOOL, wintypes.LPCWSTR)
 _CreateEvent.restype = wintypes.HANDLE
 _SetEvent = _kernel32.SetEvent
 _SetEvent.argtypes = (wintypes.HANDLE,)
@@ -161,7 +159,7 @@ def exit_code(process: int) -> int:
 
 def make_event() -> int:
     """An event that stays set, inheritable. Raises OSError."""
-    attributes = _SecurityAttributes(ctypes.sizeof(_SecurityAttributes), None, True)
+    attributes = SecurityAttributes(ctypes.sizeof(SecurityAttributes), None, True)
     event = _CreateEvent(ctypes.byref(attributes), True, False, None)
     _check(event)
     return int(event)
