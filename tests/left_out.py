@@ -28,10 +28,9 @@ NOTIFY = "a service manager that is told by a datagram socket is one of Linux"
 OPEN_FILES = "a limit on open files (RLIMIT_NOFILE) is one of Unix"
 READER = "Windows does not tell who writes nothing to a pipe that its reader has gone"
 SHELLS = "it is about shells and programs of Unix"
-SIGNALS = "Windows has no signals from outside; cli/test_console.py has Ctrl-C there"
+SIGNALS = "a signal of another process (SIGTERM, SIGHUP) is one of Unix; a console's are in cli/test_console.py"
 PROC = "what a process has open is read from /proc"
 RELAY = "only Linux tells the order of writes to two pipes"
-SIGTERM = "a signal that ends a process (SIGTERM, SIGKILL) is one of Unix"
 SOCKET_FILE = "a socket is a file on Unix; a named pipe is none"
 PATHS = "the paths are those of Unix"
 PIPES = "Unix has no named pipes of Windows"
@@ -130,7 +129,7 @@ ON_WINDOWS = {
     "daemon/workers/test_outliving.py::test_a_killed_daemon_takes_everything_with_it[free]": GUARDIAN,
     "daemon/workers/test_outliving.py::test_a_worker_dies_with_its_guardian": GUARDIAN,
     "daemon/workers/test_relay.py": RELAY,
-    "daemon/workers/test_stopping.py::test_sigterm_from_elsewhere_is_a_crash_of_a_busy_worker": SIGTERM,
+    "daemon/workers/test_stopping.py::test_sigterm_from_elsewhere_is_a_crash_of_a_busy_worker": SIGNALS,
     "protocol/test_codec.py::test_time_for_the_depth_is_linear_for_hostile_payloads": TICKS,
     "protocol/test_frames.py::test_time_for_a_large_frame_in_small_pieces_is_linear": TICKS,
     "scripts/test_bench.py": BENCHMARK,
@@ -145,7 +144,7 @@ ON_WINDOWS = {
     "server/test_token_files.py::test_a_pipe_is_refused_at_once": FIFO,
     f"{_DEFECTS}[stays when the client has ended]": HALF_CLOSE,
     "testing/test_conformance.py::test_a_server_in_node": NODE,
-    "testing/test_programs.py::test_a_process_that_a_signal_ends": SIGTERM,
+    "testing/test_programs.py::test_a_process_that_a_signal_ends": SIGNALS,
     "testing/test_programs.py::test_paths_of_unix_are_normalized": PATHS,
     "testing/test_strict.py::test_a_socket_that_cannot_be_made_is_told": SOCKET_FILE,
     "transport/test_activation.py": ACTIVATION,

@@ -26,9 +26,10 @@ _LONGEST_WAIT: Final = 0.05
 #: Seconds that a half-started daemon has to end in order, before it is killed.
 _END_SECONDS: Final = 2.0
 #: By which a person interrupts a program: Ctrl-C, and Ctrl-Break where there is such a thing.
-_INTERRUPTS: Final = (
-    (signal.SIGINT, signal.SIGBREAK) if sys.platform == "win32" else (signal.SIGINT,)
-)
+if sys.platform == "win32":
+    _INTERRUPTS = (signal.SIGINT, signal.SIGBREAK)
+else:
+    _INTERRUPTS = (signal.SIGINT,)
 
 
 class Starter:
@@ -83,7 +84,7 @@ class Starter:
             if self._child is not None:
                 child, self._child = self._child, None
                 if child.exit_code is None:
-                    # The daemon's own word comes first: what was started may be what starts it, as in a venv on Windows.
+                    # The daemon's own word first: what was started may only start it, as in a venv on Windows.
                     self.ours, self.pid, self.said = True, self.pid or child.pid, child.output.text()
                 child.let_go()
         finally:
@@ -192,7 +193,7 @@ def _interrupts_later() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = {number: handler for number in _INTERRUPTS if callable(handler := signal.getsignal(number))}
+    handlers = {int(number): handler for number in _INTERRUPTS if callable(handler := signal.getsignal(number))}
     caught: list[tuple[int, FrameType | None]] = []
     for number in handlers:
         signal.signal(number, lambda *which: caught.append(which))
@@ -203,4 +204,4 @@ def _interrupts_later() -> Iterator[None]:
             signal.signal(number, handler)
         if caught:
             number, frame = caught[0]
-            handlers[signal.Signals(number)](number, frame)
+            handlers[number](number, frame)

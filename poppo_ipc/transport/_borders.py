@@ -1,4 +1,4 @@
-"""The one map from what the system says, by errno and never by text, to the errors of this package.
+"""The map from what the system says of sockets, by errno and never by text, to the errors of this package.
 
 Free of event loops, since the synchronous client uses it too.
 """

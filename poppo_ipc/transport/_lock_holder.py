@@ -20,8 +20,10 @@ def lock_holder(path: str) -> tuple[bool | None, int | None]:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False, None
+    except OSError:
+        return None, None
     try:
         status, text = os.fstat(descriptor), os.read(descriptor, _PID_BYTES)
     except OSError:

@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket, by the kernel's word, and whether that is somebody to talk to."""
+"""Who is at the other end of a connection, by the system's word, and whether that is somebody to talk to."""
 
 from __future__ import annotations
 

@@ -20,11 +20,13 @@ from typing import Final, Self
 from ..errors import AddressError, AddressInUse
 from ._address import Address
 from ._pipe_rules import lock_name
+from ._win32 import process_runs
 from ._win32_lock import lock_file, read_pid, unlock_file, write_pid
 
 __all__ = ["PipeClaim", "lock_path"]
 
-# An owner writes its pid right after it has the lock; until then the file is empty: 10 tries, 10 ms apart.
+# An owner writes its pid right after it has the lock; until then the file is empty, or has that of one who was killed:
+# 10 tries, 10 ms apart.
 _PID_TRIES: Final = 10
 _PID_WAIT: Final = 0.01
 
@@ -77,12 +79,12 @@ class PipeClaim:
 
 
 def _in_use(address: Address, path: str) -> AddressInUse:
-    pid = read_pid(path)
     for _ in range(_PID_TRIES):
-        if pid is not None:
-            break
-        time.sleep(_PID_WAIT)
         pid = read_pid(path)
+        if pid is not None and process_runs(pid):
+            break
+        pid = None
+        time.sleep(_PID_WAIT)
     who = "another process" if pid is None else f"process {pid}"
     return AddressInUse(
         f"A daemon runs there already: {who} has the pipe {address}. Stop it first, or choose another address", pid=pid

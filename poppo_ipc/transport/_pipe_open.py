@@ -28,15 +28,16 @@ from ._win32 import (
     ERROR_PIPE_BUSY,
     ERROR_PIPE_NOT_CONNECTED,
     client_process,
+    close_handle,
     create_instance,
     open_client,
+    process_runs,
     server_process,
 )
 from ._win32_security import Descriptor, own_sid, owner_of, sid_of_process
 
 __all__ = [
     "client_credentials",
-    "descriptor_text",
     "has_gone",
     "make_instance",
     "open_end",
@@ -45,7 +46,9 @@ __all__ = [
 ]
 
 # Short of memory, handles or the pool that pipes live in: others give it back.
-_SHORTAGES: Final = {4: errno.EMFILE, 8: errno.ENOMEM, 14: errno.ENOMEM, 1450: errno.ENOBUFS, 1455: errno.ENOMEM}
+_SHORTAGES: Final = {
+    4: errno.EMFILE, 8: errno.ENOMEM, 14: errno.ENOMEM, 1450: errno.ENOBUFS, 1455: errno.ENOMEM, 1816: errno.ENOMEM,
+}  # fmt: skip
 _GONE: Final = frozenset({ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED})
 
 
@@ -59,20 +62,53 @@ def _path(address: Address) -> str:
 def make_instance(address: Address, *, first: bool) -> int:
     """A server's end that clients can connect to. The `first` one claims the name.
 
-    Raises AddressInUse where it is another's, AddressError where Windows takes no such name, and OSError, with an errno
-    that `accept_retrying` knows for a shortage.
+    A pipe lives on, without a server, for as long as a client holds its end: where there is such a one of ours, this is
+    one more end of it. Raises AddressInUse where it is another's, AddressError where Windows takes no such name, and
+    OSError, with an errno that `accept_retrying` knows for a shortage.
     """
     descriptor = Descriptor(descriptor_text(own_sid()))
     try:
         return create_instance(_path(address), first=first, security=descriptor.attributes)
     except OSError as error:
         if error.winerror == ERROR_ACCESS_DENIED:
+            left = _beside_what_is_left(address, descriptor) if first else None
+            if left is not None:
+                return left
             raise AddressInUse(
                 f"Another program has the pipe {address}. Stop it first, or choose another address"
             ) from error
         if error.winerror in (ERROR_INVALID_NAME, ERROR_BAD_PATHNAME):
             raise AddressError(f"Windows takes no pipe of the name {address}: choose another") from error
         raise shortage(error) from error
+
+
+def _beside_what_is_left(address: Address, descriptor: Descriptor) -> int | None:
+    """A server's end beside those that clients of a server before us hold; None where the pipe is another's."""
+    if _is_served(address):
+        return None
+    try:
+        handle = create_instance(_path(address), first=False, security=descriptor.attributes)
+    except OSError:
+        return None
+    try:
+        # The first instance's descriptor is that of the pipe for as long as there is one.
+        ours = owner_of(handle) == own_sid()
+    except OSError:
+        ours = False
+    if not ours:
+        close_handle(handle)
+        return None
+    return handle
+
+
+def _is_served(address: Address) -> bool:
+    """Whether a client can connect: a server always has an end that waits."""
+    try:
+        handle = open_client(_path(address))
+    except OSError:
+        return False
+    close_handle(handle)
+    return True
 
 
 def shortage(error: OSError) -> OSError:
@@ -120,6 +156,8 @@ def trusted_server(handle: int, address: Address, trusted_uids: Collection[int |
         owner = PeerCredentials(pid=pid, sid=owner_of(handle))
     except OSError as error:
         raise _connect_failed(address, error) from error
+    if peer.sid is None and not process_runs(pid):
+        raise ConnectFailed(f"The daemon at {address} ended just now: {REMEDY}")
     check_trusted(address, owner, trusted_uids)
     check_trusted(address, peer, trusted_uids)
     return peer

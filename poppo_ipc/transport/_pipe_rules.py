@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Final
 
 __all__ = ["FIRST_WAIT", "LONGEST_WAIT", "busy_waits", "descriptor_text", "lock_name"]
@@ -13,6 +14,10 @@ FIRST_WAIT: Final = 0.001
 
 LONGEST_WAIT: Final = 0.05
 """Most seconds that the wait between two tries grows to."""
+
+
+# A pipe's name may have more characters than a file's, and those here are several for one.
+_LOCK_NAME_CHARS: Final = 100
 
 
 def descriptor_text(sid: str) -> str:
@@ -38,6 +43,12 @@ def busy_waits(chance: random.Random | None = None) -> Iterator[float]:
 
 
 def lock_name(name: str) -> str:
-    """A file name, the same for all cases of a pipe's name. Windows has pipes named `a:b` and `con`, but no files."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else f"%{ord(c):x}." for c in name.lower())
+    """A file name, the same for all cases of a pipe's name, and another for each other name.
+
+    Windows has pipes named `a:b` and `con`, but no files.
+    """
+    lower = name.lower()
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else f"%{ord(c):x}." for c in lower)
+    if len(plain) > _LOCK_NAME_CHARS:
+        plain = f"{plain[:60]}-{sha256(lower.encode('utf-16-le', 'surrogatepass')).hexdigest()[:32]}"
     return f"pipe-{plain}"

@@ -75,7 +75,11 @@ def create_private_file(path: str) -> int:
     handle = _CreateFileW(path, _GENERIC_WRITE, 0, ctypes.byref(descriptor.attributes), _CREATE_NEW, 0, None)
     if handle == _INVALID_HANDLE:
         raise _error(path)
-    return msvcrt.open_osfhandle(handle, os.O_WRONLY | os.O_BINARY | os.O_NOINHERIT)
+    try:
+        return msvcrt.open_osfhandle(handle, os.O_WRONLY | os.O_BINARY | os.O_NOINHERIT)
+    except OSError:
+        close_handle(handle)
+        raise
 
 
 def make_private_directory(path: str) -> None:
@@ -137,5 +141,5 @@ def _sid_text(sid: ctypes.c_void_p) -> str:
 
 def _error(path: str) -> OSError:
     """As the functions of `os` tell it."""
-    code = ctypes.WinError(ctypes.get_last_error()).errno
-    return OSError(code, os.strerror(code or 0), path)
+    code = ctypes.get_last_error()
+    return OSError(0, ctypes.FormatError(code).strip(), path, code)

@@ -171,6 +171,27 @@ def test_ctrl_c_at_the_moment_of_the_start_ends_what_was_started(address: str, g
     assert no_leftovers() == []
 
 
+def test_a_log_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("of the day before\n")
+    child = spawn([sys.executable, "-c", "print('no space left')"], LogFile(path))
+    assert child.ending == "with exit code 0"
+    assert child.output.text() == "no space left\n"
+    child.kill()
+    assert path.read_text() == "of the day before\nno space left\n"
+
+
+def test_what_a_program_left_behind_is_ended_with_it(tmp_path: Path) -> None:
+    leaves = (
+        "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid)"
+    )
+    child = spawn([sys.executable, "-c", leaves], LogFile(tmp_path / "log"))
+    assert child.ending == "with exit code 0"
+    left = psutil.Process(int(child.output.text()))
+    child.kill()
+    left.wait(PATIENCE)
+
+
 async def test_a_socket_that_was_left_behind_is_no_daemon(path: str, how: str, starts: Starts) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
         dead.bind(path)

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from poppo_ipc.errors import AddressError, ConnectFailed, TransportUnsupported
+from poppo_ipc.errors import AddressError, AddressInUse, ConnectFailed, TransportUnsupported
 from poppo_ipc.transport import Address, connect, connect_blocking, listen
+from poppo_ipc.transport import _pipe_open as opening
 from poppo_ipc.transport._pipe_end import PipeEnd
 from poppo_ipc.transport._pipe_open import make_instance, open_end
+from poppo_ipc.transport._win32 import ERROR_ACCESS_DENIED, SecurityAttributes
 from poppo_ipc.transport._win32_security import own_sid
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +55,53 @@ def test_a_stranger_gets_no_byte(failing_connect: Callable[..., ConnectFailed], 
     assert f"({own_sid()}), who is not trusted, so nothing was sent to it" in str(error)
     assert not error.retryable
     assert server.pull(10) == b""
+    server.close()
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Windows does and wine does not: no first instance of a pipe that somebody holds an end of."""
+    real = opening.create_instance
+
+    def create(path: str, *, first: bool, security: SecurityAttributes) -> int:
+        if first:
+            raise OSError(0, "Access is denied", path, ERROR_ACCESS_DENIED)
+        return real(path, first=first, security=security)
+
+    monkeypatch.setattr(opening, "create_instance", create)
+
+
+@pytest.mark.usefixtures("strict")
+def test_a_client_of_a_dead_server_keeps_nobody_from_its_pipe(address: str) -> None:
+    place = Address.parse(address)
+    dead = PipeEnd(make_instance(place, first=False))
+    left = open_end(place)
+    assert left is not None
+    dead.close()
+    server = PipeEnd(make_instance(place, first=True))
+    client = open_end(place)
+    assert client is not None
+    client.push(b"x")
+    assert server.pull(10) == b"x"
+    for end in (left, client, server):
+        end.close()
+
+
+@pytest.mark.usefixtures("strict")
+def test_a_pipe_that_somebody_listens_at_is_in_use(address: str) -> None:
+    place = Address.parse(address)
+    server = PipeEnd(make_instance(place, first=False))
+    with pytest.raises(AddressInUse):
+        make_instance(place, first=True)
+    server.close()
+
+
+def test_a_server_that_ended_just_now_is_tried_again(
+    failing_connect: Callable[..., ConnectFailed], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = PipeEnd(make_instance(Address.parse(address), first=True))
+    monkeypatch.setattr(opening, "server_process", lambda _: 2**32 - 4)  # no process has this number
+    assert failing_connect(address).retryable
     server.close()
 
 

@@ -37,6 +37,8 @@ def test_waits_grow_to_their_bound_and_each_is_left_to_chance(seed: int) -> None
         ("a:b", "pipe-a%3a.b"),
         ("..", "pipe-%2e.%2e."),
         ("a%3a.b", "pipe-a%25.3a%2e.b"),
+        ("a" * 100, "pipe-" + "a" * 100),
+        ("A" * 101, "pipe-" + "a" * 60 + "-05336125f4345c8a031970a15f43e3f1"),
     ],
 )
 def test_names_of_lock_files(name: str, file: str) -> None:
@@ -46,4 +48,5 @@ def test_names_of_lock_files(name: str, file: str) -> None:
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_two_pipes_share_no_lock_file(one: str, other: str) -> None:
     assert (lock_name(one) == lock_name(other)) is (one.lower() == other.lower())
+    assert len(lock_name(one)) <= 105
     assert not set(lock_name(one)) & set('<>:"/\\|?*\0')

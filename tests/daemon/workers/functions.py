@@ -119,6 +119,13 @@ def segfault() -> None:
     ctypes.string_at(0)
 
 
+def exit_after_turns() -> None:
+    print("out")
+    print("err", file=sys.stderr)
+    print("out")
+    os._exit(3)
+
+
 def exit_now(code: int) -> None:
     print("last words", end="", flush=True)
     os._exit(code)

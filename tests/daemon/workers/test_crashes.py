@@ -34,6 +34,7 @@ else:
         ("kill_self", {}, f"worker {KILLED} in the middle of the task"),
         ("exit_now", {"code": 3}, "worker exited with code 3 in the middle of the task"),
         ("exit_now", {"code": 0}, "worker exited with code 0 in the middle of the task"),
+        ("exit_after_turns", {}, "worker exited with code 3 in the middle of the task"),
     ],
 )
 async def test_a_worker_that_dies_in_a_job_is_told_apart_and_replaced(type: str, payload: object, error: str) -> None:
