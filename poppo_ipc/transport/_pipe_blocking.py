@@ -18,7 +18,7 @@ from ._peer import PeerCredentials
 from ._pipe_end import PipeEnd
 from ._pipe_open import open_end, trusted_server
 from ._pipe_rules import busy_waits
-from ._win32 import Event, Overlapped, flush, wait_any
+from ._win32 import Event, flush, wait_any
 
 __all__ = ["BlockingPipe", "connect_pipe_blocking"]
 
@@ -37,7 +37,6 @@ class BlockingPipe:
         """The process at the other end."""
         self._end = end
         self._timeout: float | None = None
-        self._coming: Overlapped | None = None
         self._closed = False
 
     def setblocking(self, flag: bool, /) -> None:
@@ -97,10 +96,14 @@ class BlockingPipe:
         flush(self._end.handle)
 
     def close(self) -> None:
-        """Close. Idempotent. What was sent still arrives, as long as this process lives."""
+        """Close. Idempotent. What was sent still arrives.
+
+        The last 64 KiB of it do only if the server makes room for them within 5 s, and as long as this process lives
+        and the thread that sent them: Windows gives up what a thread began when that ends.
+        """
         if not self._closed:
             self._closed = True
-            self._end.close(self._coming)
+            self._end.close()
 
     def __enter__(self) -> Self:
         return self
@@ -126,9 +129,8 @@ class BlockingPipe:
         self._check_open()
         events = []
         if reading:
-            if self._coming is None or not self._coming.pending:
-                self._coming = self._end.begin_wait(told=False)
-            if self._coming is None or not self._coming.pending:
+            coming = self._end.begin_wait(told=False)
+            if coming is None or not coming.pending:
                 return True
             events.append(self._end.readable)
         if writing:

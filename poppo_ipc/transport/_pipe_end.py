@@ -44,18 +44,30 @@ _NO_BYTES: Final = bytearray(1)
 
 
 class PipeEnd:
-    """An end of a connected pipe, owned by this object. Failures of the pipe are OSErrors, with their `winerror`."""
+    """An end of a connected pipe, owned by this object. Failures of the pipe are OSErrors, with their `winerror`.
+
+    Operations are remembered before they begin: the system writes to their memory, and Ctrl-C may come at any time.
+    """
+
+    _handle_open = False  # for __del__, before there is one
 
     def __init__(self, handle: int) -> None:
+        """Takes `handle` over, also where this fails."""
         self.handle = handle
-        self.readable = Event()
-        """Set when the operation of `begin_wait` is over, unless a completion port is told."""
-        self.writable = Event()
-        """Set when the write is over that `unwritten` speaks of."""
+        self._waiting: Overlapped | None = None
         self._writing: Overlapped | None = None
         self._written = b""
         self._ended = False
         self._closed = False
+        self._handle_open = True
+        try:
+            self.readable = Event()
+            """Set when the operation of `begin_wait` is over, unless a completion port is told."""
+            self.writable = Event()
+            """Set when the write is over that `unwritten` speaks of."""
+        except BaseException:
+            self._close_handle()
+            raise
 
     def pull(self, max_bytes: int) -> bytes | None:
         """What is there now, at most `max_bytes` bytes; None if nothing is, `b""` once the peer has closed."""
@@ -84,8 +96,15 @@ class PipeEnd:
         while taken < len(data) and not self.unwritten():
             chunk = bytes(data[taken : taken + CHUNK_BYTES])
             operation = self._untold(self.writable)
-            if write(self.handle, chunk, operation):
-                self._writing, self._written = operation, chunk
+            self._writing, self._written = operation, chunk
+            try:
+                waits = write(self.handle, chunk, operation)
+            except OSError:
+                # It may look pending still, and nothing will end it.
+                self._writing, self._written = None, b""
+                raise
+            if not waits:
+                self._writing, self._written = None, b""
             taken += len(chunk)
         return taken
 
@@ -104,47 +123,66 @@ class PipeEnd:
     def begin_wait(self, *, told: bool) -> Overlapped | None:
         """Begin an operation that is over once `pull` would not return None; at once where that is so now.
 
-        Once it is over, a completion port is `told`, if it did not fail at once: None then. Else it sets `readable`.
+        Once it is over, a completion port is `told`, if it did not fail at once: None then. Else it sets `readable`,
+        and one that is under way already is returned again.
         """
-        operation = Overlapped() if told else self._untold(self.readable)
+        if told:
+            operation = Overlapped()
+        elif self._waiting is not None and self._waiting.pending:
+            return self._waiting
+        else:
+            operation = self._untold(self.readable)
+        self._waiting = operation
         try:
             read(self.handle, _NO_BYTES, 0, operation)
         except OSError:
+            self._waiting = None  # it may look pending still
             return None  # pull() says why
         return operation
 
-    def close(self, waiting: Overlapped | None = None) -> None:
-        """Close this end, and give up `waiting`. Idempotent.
+    def close(self) -> None:
+        """Close this end, and give up the operation of `begin_wait`. Idempotent.
 
         Where a write still waits for room, a thread closes it once the peer has made that: not every system lets the
-        peer read it afterwards. That ends with this process, and after `LINGER_SECONDS`.
+        peer read it afterwards. That ends with this process, after `LINGER_SECONDS`, and, unless the handle belongs to
+        a completion port, with the thread that wrote: Windows gives up what a thread began when that ends.
         """
         if self._closed:
             return
         self._closed = True
-        if waiting is not None and waiting.pending:
-            settle(self.handle, waiting)
         if self._writing is not None and self._writing.pending:
-            threading.Thread(target=self._linger, name="poppo_ipc closes a pipe", daemon=True).start()
+            self._settle(self._waiting)
+            thread = threading.Thread(target=self._linger, name="poppo_ipc closes a pipe", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # There are no more threads to be had, or the interpreter ends: then the write cannot be waited for.
+                self._give_up()
         else:
-            self._close_handle()
+            self._give_up()
 
     def _linger(self) -> None:
         wait_any([self.writable], LINGER_SECONDS)
         self._give_up()
 
     def _give_up(self) -> None:
-        if self._writing is not None and self._writing.pending:
-            settle(self.handle, self._writing)
+        self._settle(self._waiting)
+        self._settle(self._writing)
         self._close_handle()
 
+    def _settle(self, operation: Overlapped | None) -> None:
+        if operation is not None and operation.pending:
+            settle(self.handle, operation)
+
     def _close_handle(self) -> None:
+        # In this order: closed twice, the number may be another's by then.
+        self._handle_open = False
         close_handle(self.handle)
 
     def __del__(self) -> None:
-        # Nobody waits for a forgotten end, but the system would still write to the memory of its operation.
-        if not self._closed:
-            self._closed = True
+        # Nobody waits for a forgotten end, but the system would still write to the memory of its operations. A thread
+        # that lingers has not forgotten it; a close() that Ctrl-C cut short has.
+        if self._handle_open:
             self._give_up()
 
     @staticmethod

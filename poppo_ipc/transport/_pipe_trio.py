@@ -120,6 +120,8 @@ class PipeStream(PolledStream):
             self._doomed = True
             raise BrokenResourceError from exc
 
+    # Ctrl-C must not come between the begin of an operation and the wait that keeps its memory.
+    @trio.lowlevel.enable_ki_protection
     async def _until_readable(self) -> None:
         operation = self._waits.end.begin_wait(told=True)
         if operation is None:
@@ -159,14 +161,20 @@ class _Instance:
     """A server's end that waits for a client."""
 
     def __init__(self, address: Address, *, first: bool) -> None:
-        end = PipeEnd(make_instance(address, first=first))
+        handle = make_instance(address, first=first)
         try:
-            self.waits = _Waits(end)
-        except BaseException:
-            end.close()
-            raise
+            end = PipeEnd(handle)
+            try:
+                self.waits = _Waits(end)
+            except BaseException:
+                end.close()
+                raise
+        except OSError as exc:
+            raise shortage(exc) from exc
         self._come = False
 
+    # Ctrl-C must not come between the begin of an operation and the wait that keeps its memory.
+    @trio.lowlevel.enable_ki_protection
     async def client(self) -> None:
         """Wait until a client has come. Cancelled, it waits for one all the same, and so loses none.
 
@@ -216,6 +224,11 @@ class PipeListener(Listener):
     async def _come(self) -> None:
         """Wait until the instance has a client."""
         while True:
+            # First: that of a pause is closed.
+            if self._paused is not None:
+                await self._paused.wait()
+                self._check_open()
+                continue
             instance = self._instance
             try:
                 await instance.client()
@@ -225,9 +238,7 @@ class PipeListener(Listener):
             except OSError as exc:
                 if not has_gone(exc):
                     raise shortage(exc) from exc
-            if self._paused is not None:
-                await self._paused.wait()
-            elif instance is self._instance:
+            if self._paused is None and instance is self._instance:
                 return
 
     def pause(self) -> None:
@@ -256,6 +267,8 @@ class PipeListener(Listener):
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
+            if self._paused is not None:
+                self._paused.set()
             try:
                 self._instance.waits.close()
             finally:

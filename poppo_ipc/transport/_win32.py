@@ -9,6 +9,7 @@ import sys
 assert sys.platform == "win32"
 
 import ctypes
+import time
 from collections.abc import Sequence
 from ctypes import wintypes
 from typing import Any, Final
@@ -76,6 +77,7 @@ SECURITY_SQOS_PRESENT: Final = 0x100000
 SECURITY_IDENTIFICATION: Final = 0x10000
 
 _BUFFER_BYTES: Final = 65536
+_UNKNOWN_SECONDS: Final = 1.0
 
 
 class Overlapped(ctypes.Structure):
@@ -272,18 +274,22 @@ def error_of(operation: Overlapped) -> int:
     return int(_RtlNtStatusToDosError(ctypes.c_long(operation.Internal & 0xFFFFFFFF)))
 
 
-def cancel(handle: int, operation: Overlapped) -> None:
-    """Ask the system to give an operation up. It is over only once it is no longer `pending`."""
+def cancel(handle: int, operation: Overlapped) -> bool:
+    """Ask the system to give an operation up; whether it knew of it. It is over once it is no longer `pending`."""
     if not _CancelIoEx(handle, ctypes.byref(operation)):
         error = ctypes.get_last_error()
         if error != _ERROR_NOT_FOUND:  # it is over
             raise ctypes.WinError(error)
+        return False
+    return True
 
 
 def settle(handle: int, operation: Overlapped) -> None:
     """Give an operation up and wait until it is over, which for one that was given up is at once."""
-    cancel(handle, operation)
-    while operation.pending:
+    known = cancel(handle, operation)
+    # One that failed as it began may look pending for ever, where Ctrl-C came before that was seen.
+    latest = time.monotonic() + _UNKNOWN_SECONDS
+    while operation.pending and (known or time.monotonic() < latest):
         _SwitchToThread()
 
 
@@ -293,6 +299,8 @@ def settle(handle: int, operation: Overlapped) -> None:
 class Event:
     """An event that stays set until an operation that has it begins. Its handle is closed with this object."""
 
+    handle = 0  # for __del__, where none could be made
+
     def __init__(self) -> None:
         self.handle = _handle(_CreateEventW(None, True, False, None))
 
@@ -301,7 +309,8 @@ class Event:
         _check(_SetEvent(self.handle))
 
     def __del__(self) -> None:
-        close_handle(self.handle)
+        if self.handle:
+            close_handle(self.handle)
 
 
 def wait_any(events: Sequence[Event], seconds: float | None) -> int | None:

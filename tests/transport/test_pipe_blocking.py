@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
 
 from poppo_ipc.transport import Address, connect_blocking
+from poppo_ipc.transport import _pipe_end as ending
 from poppo_ipc.transport._connection import Waiter, peer_of
 from poppo_ipc.transport._pipe_blocking import BlockingPipe
 from poppo_ipc.transport._pipe_end import PipeEnd
 from poppo_ipc.transport._pipe_open import make_instance
-from poppo_ipc.transport._win32 import wait_any
+from poppo_ipc.transport._win32 import Overlapped, wait_any
 
 from ._processes import line, running
 
@@ -160,6 +162,98 @@ def test_what_waits_behind_a_full_pipe_arrives_after_a_close(ends: Ends) -> None
     while (data := server.pull(1)) is None:
         pass
     assert data == b""
+
+
+def test_without_a_thread_to_wait_for_room_a_close_does_not_wait(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, server = ends
+    client.setblocking(False)
+    sent = 0
+    while not client.unsent():
+        sent += client.send(b"x" * 65536)
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        client.close()
+    assert not client._end._handle_open
+    got = 0
+    while data := server.pull(2**20):
+        got += len(data)
+    assert data == b"", "the server hears of the close"
+    assert got < sent
+
+
+def pressed(real: Callable[..., bool]) -> Callable[..., bool]:
+    """Ctrl-C as the system has begun an operation, and before the program knows of it."""
+
+    def begin(*arguments: object) -> bool:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    return begin
+
+
+def test_control_c_as_a_write_begins_does_not_forget_it(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, server = ends
+    client.setblocking(False)
+    size = 4 * 65536  # more than any system takes at once
+    monkeypatch.setattr(ending, "CHUNK_BYTES", size)
+    with monkeypatch.context() as patch:
+        patch.setattr(ending, "write", pressed(ending.write))
+        with pytest.raises(KeyboardInterrupt):
+            client.send(b"x" * size)
+    assert client.unsent()
+    client.close()
+    assert all_of(server, size) == b"x" * size
+
+
+def test_control_c_as_a_wait_begins_does_not_forget_it(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, server = ends
+    with monkeypatch.context() as patch:
+        patch.setattr(ending, "read", pressed(ending.read))
+        with pytest.raises(KeyboardInterrupt):
+            client.recv(1)
+    operation = client._end._waiting
+    assert operation is not None
+    assert operation.pending
+    assert client._end.begin_wait(told=False) is operation
+    server.push(b"y")
+    assert client.recv(1) == b"y"
+    client.settimeout(0.01)
+    with pytest.raises(TimeoutError):
+        client.recv(1)
+    operation = client._end._waiting
+    assert operation is not None
+    assert operation.pending
+    client.close()
+    assert not operation.pending
+
+
+def test_a_forgotten_end_gives_up_what_it_waits_for(address: str) -> None:
+    """Also where Ctrl-C came in the middle of its close."""
+    server = PipeEnd(make_instance(Address.parse(address), first=True))
+    client = connect_blocking(address, 5)
+    operation = server.begin_wait(told=False)
+    assert operation is not None
+    assert operation.pending
+    server._closed = True
+    del server
+    gc.collect()
+    assert not operation.pending
+    assert client.recv(1) == b""
+    client.close()
+
+
+def test_an_operation_that_never_began_is_not_waited_for_for_ever(ends: Ends) -> None:
+    client, _ = ends
+    operation = Overlapped()
+    operation.Internal = 0x103  # pending: what kernel32 sets before the call, and leaves when that fails
+    client._end._writing = operation
+    client._end._give_up()
+    assert operation.pending
+    client._closed = True
 
 
 @pytest.mark.parametrize("call", ["recv", "wait", "sendall"])

@@ -9,11 +9,15 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 import trio
-from anyio import BrokenResourceError, EndOfStream
+import trio.testing
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 
 from poppo_ipc.transport import Listener, accept_retrying, connect, connect_blocking, listen
+from poppo_ipc.transport import _pipe_end as ending
 from poppo_ipc.transport import _pipe_open as opening
 from poppo_ipc.transport._peer import own_credentials
+from poppo_ipc.transport._pipe_trio import PipeListener
+from poppo_ipc.transport._win32 import Event
 
 from ._listeners import check_served, echo
 from ._streams import exactly, raises
@@ -69,6 +73,75 @@ async def test_no_next_instance_keeps_the_client_until_there_is_one(
     assert await stream.receive() == b"x"
     await client.aclose()
     await stream.aclose()
+
+
+async def test_no_event_for_the_next_instance_is_a_shortage_and_leaves_no_handle(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_create, real_close = opening.create_instance, ending.close_handle
+    made: list[int] = []
+    closed: list[int] = []
+    failing = [2, 1]
+
+    def create(path: str, **options: object) -> int:
+        made.append(real_create(path, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    def close(handle: int) -> None:
+        closed.append(handle)
+        real_close(handle)
+
+    def event() -> Event:
+        if failing:
+            failing[-1] -= 1
+            if not failing[-1]:
+                failing.pop()
+                raise OSError(None, "short of it", None, 8)
+        return Event()
+
+    client = await connect(listener.address)
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "create_instance", create)
+        patch.setattr(ending, "close_handle", close)
+        patch.setattr(ending, "Event", event)
+        for tries in (1, 2):
+            with pytest.raises(OSError, match="short of it") as caught:
+                await listener.accept()
+            assert caught.value.errno == errno.ENOMEM
+            assert len(made) == tries
+            assert closed == made
+    with trio.fail_after(5):
+        stream = await accept_retrying(listener)
+    await client.aclose()
+    await stream.aclose()
+
+
+async def test_an_accept_that_begins_in_a_pause_takes_who_comes_after_it(listener: Listener) -> None:
+    assert isinstance(listener, PipeListener)
+    listener.pause()
+    with trio.fail_after(10):
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(listener.serve, echo)
+            await trio.testing.wait_all_tasks_blocked()
+            listener.resume()
+            await check_served(listener.address)
+            tg.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("first", ["accept", "pause"])
+async def test_a_close_in_a_pause_ends_the_accept(first: str, listener: Listener) -> None:
+    assert isinstance(listener, PipeListener)
+    with trio.fail_after(10):
+        async with anyio.create_task_group() as tg:
+            if first == "pause":
+                listener.pause()
+            tg.start_soon(raises, ClosedResourceError, listener.accept)
+            await trio.testing.wait_all_tasks_blocked()
+            listener.pause()
+            await trio.testing.wait_all_tasks_blocked()
+            await listener.aclose()
+    listener.resume()
+    await raises(ClosedResourceError, listener.accept)
 
 
 async def test_a_hundred_clients_at_once(listener: Listener) -> None:

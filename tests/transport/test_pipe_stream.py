@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
+import trio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 
 from poppo_ipc.transport import Stream, connect, connect_blocking, listen
+from poppo_ipc.transport import _pipe_end as ending
+from poppo_ipc.transport import _pipe_trio as waiting
 from poppo_ipc.transport._pipe_end import PipeEnd
+from poppo_ipc.transport._win32 import Overlapped
 
 from ._pipes import end_of
 from ._processes import line, running
@@ -106,6 +114,29 @@ async def test_what_waits_behind_a_full_pipe_arrives_after_a_close(clogged: Pair
 
 
 @only_pipes
+async def test_without_a_thread_to_wait_for_room_it_is_looked_for(
+    clogged: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = clogged
+    refused = 0
+
+    async def run_sync(*_: object, **__: object) -> None:
+        nonlocal refused
+        refused += 1
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", run_sync)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(near.send, b"d")
+            while not refused:
+                await anyio.lowlevel.checkpoint()
+            got = b""
+            while not got.endswith(b"d"):
+                got = await far.receive()
+
+
+@only_pipes
 async def test_an_end_waits_until_the_pipe_has_room_and_then_the_peer_has_all(clogged: Pair) -> None:
     near, far = clogged
     ended = anyio.Event()
@@ -177,6 +208,39 @@ def disconnect(end: PipeEnd) -> None:
     call = ctypes.WinDLL("kernel32").DisconnectNamedPipe
     call.argtypes = (wintypes.HANDLE,)
     assert call(end.handle)
+
+
+@pytest.mark.parametrize("what", ["receive", "accept"])
+def test_control_c_as_an_operation_begins_comes_in_its_wait(
+    what: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the two, the operation's memory would be freed while the system may write to it."""
+    begun: list[Overlapped] = []
+
+    def pressed(real: Callable[..., bool]) -> Callable[..., bool]:
+        def begin(*arguments: Any) -> bool:
+            waits = real(*arguments)
+            begun.append(arguments[-1])
+            signal.raise_signal(signal.SIGINT)
+            return waits
+
+        return begin
+
+    async def main() -> None:
+        async with await listen(address) as listener, await connect(address) as client:
+            if what == "accept":
+                await (await listener.accept()).aclose()
+                monkeypatch.setattr(waiting, "connect_instance", pressed(waiting.connect_instance))
+                await listener.accept()
+            else:
+                monkeypatch.setattr(ending, "read", pressed(ending.read))
+                await client.receive()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    (operation,) = begun
+    assert not operation.pending
+    assert operation.Internal, "it was given up, and had not ended"
 
 
 WRITER = """
