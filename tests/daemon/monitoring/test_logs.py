@@ -168,7 +168,7 @@ def test_a_level_that_is_none_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgs), daemon_logging(level="loud", file=tmp_path / "log"):
         pass
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(OSError, match="No such file"), daemon_logging(file=tmp_path / "missing" / "log"):
+    with pytest.raises(FileNotFoundError), daemon_logging(file=tmp_path / "missing" / "log"):
         pass
 
 
