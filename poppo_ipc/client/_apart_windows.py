@@ -93,7 +93,7 @@ class Apart:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once, with all that it has started, but for what it started in the moment before it was in its job."""
+        """End it at once, with all that it has started since it was in its job, which is a moment after its start."""
         self._group.kill()
 
 
