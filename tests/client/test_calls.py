@@ -8,6 +8,7 @@ import random
 import anyio
 import attrs
 import pytest
+import sniffio
 
 from poppo_ipc.client import ClientState, connect
 from poppo_ipc.commands import CommandSpec
@@ -47,12 +48,17 @@ async def quiet(peer: Peer) -> None:
     await peer.until_closed()
 
 
+def is_left(timeout_ms: int, whole: int) -> bool:
+    """By the fake clock on Trio all of the time is left when a call goes out, by the real one a moment less."""
+    return timeout_ms == whole if sniffio.current_async_library() == "trio" else 0 < timeout_ms <= whole
+
+
 async def test_a_call_is_answered() -> None:
     async def script(peer: Peer) -> None:
         await peer.settle(epoch="e7", seq=3)
         greet = await peer.command("greet")
         assert greet.args == {"name": "x"}
-        assert greet.timeout_ms == 30_000
+        assert is_left(greet.timeout_ms, 30_000)
         assert isinstance(greet.idempotency_key, str)
         await peer.respond(greet, {"text": "hello x"})
         assert await peer.until_closed() == []
@@ -156,7 +162,7 @@ async def test_the_servers_timeout_wins() -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         command = await peer.recv()
-        assert command.timeout_ms == 50
+        assert is_left(command.timeout_ms, 50)
         await anyio.sleep(0.06)
         await peer.fail(command, CallTimeout("the server said so"))
         await peer.until_closed()

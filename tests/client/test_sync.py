@@ -64,7 +64,7 @@ def test_calls(address: str) -> None:
         assert not auth.token
         command = await peer.command("a")
         assert command.args == {"n": 1}
-        assert command.timeout_ms == 30_000
+        assert 0 < command.timeout_ms <= 30_000  # what is left of it, by a real clock
         await peer.respond(command, "x" * (1 << 20))
         await peer.fail(await peer.command("b"), NotFound("no b"))
         await peer.respond(await peer.command("greet"), {"greetingText": "hi"})
@@ -167,7 +167,7 @@ def test_time_is_kept(address: str) -> None:
     async def script(peer: Peer) -> None:
         await peer.settle()
         command = await peer.recv()
-        assert command.timeout_ms == 50
+        assert 0 < command.timeout_ms <= 50
         assert (await peer.recv(Cancel)).id == command.id
         await peer.respond(command, "late")
         await peer.fail(await peer.recv(), CallTimeout("the server said so"))
