@@ -6,14 +6,7 @@ import signal
 import sys
 import threading
 
-__all__ = ["INTERRUPTS", "break_interrupts"]
-
-if sys.platform == "win32":
-    #: The signals by which a person interrupts a program: Ctrl-C, and Ctrl-Break, which Windows has beside it.
-    INTERRUPTS = (signal.SIGINT, signal.SIGBREAK)
-else:
-    #: The signals by which a person interrupts a program.
-    INTERRUPTS = (signal.SIGINT,)
+__all__ = ["break_interrupts"]
 
 
 def break_interrupts() -> None:

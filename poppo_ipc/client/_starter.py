@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -12,6 +11,7 @@ from types import FrameType
 from typing import Final
 
 from poppo_ipc.client._beside import beside
+from poppo_ipc.client._interrupts import INTERRUPTS
 from poppo_ipc.client._launch import Child, DaemonStartFailed, last_line
 from poppo_ipc.client._probe import Probe, nothing_listens
 from poppo_ipc.client._start_lock import release_start, take_start
@@ -25,11 +25,6 @@ _FIRST_WAIT: Final = 0.005
 _LONGEST_WAIT: Final = 0.05
 #: Seconds that a half-started daemon has to end in order, before it is killed.
 _END_SECONDS: Final = 2.0
-#: By which a person interrupts a program: Ctrl-C, and Ctrl-Break where there is such a thing.
-if sys.platform == "win32":
-    _INTERRUPTS = (signal.SIGINT, signal.SIGBREAK)
-else:
-    _INTERRUPTS = (signal.SIGINT,)
 
 
 class Starter:
@@ -193,7 +188,7 @@ def _interrupts_later() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = {int(number): handler for number in _INTERRUPTS if callable(handler := signal.getsignal(number))}
+    handlers = {int(number): handler for number in INTERRUPTS if callable(handler := signal.getsignal(number))}
     caught: list[tuple[int, FrameType | None]] = []
     for number in handlers:
         signal.signal(number, lambda *which: caught.append(which))
