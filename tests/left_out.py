@@ -181,5 +181,5 @@ ON_UNIX = {
     "transport/test_pipe_security.py": PIPES,
     "transport/test_pipe_server.py": PIPES,
     "transport/test_pipe_stream.py": PIPES,
-    "transport/test_win32_files.py": ACCESS_LISTS,
+    "transport/test_private_windows.py": ACCESS_LISTS,
 }

@@ -10,8 +10,8 @@ __all__ = ["REMEDY", "open_to_everyone"]
 if sys.platform == "win32":
     import ctypes
 
-    from poppo_ipc.transport._win32_files import owner_only
-    from poppo_ipc.transport._win32_security import Descriptor
+    from poppo_ipc._win32.security import Descriptor
+    from poppo_ipc.transport._private_windows import owner_only
 
     #: The program that people are told to run against it.
     REMEDY = "icacls"

@@ -110,7 +110,7 @@ def _lock(address: Address) -> str:
 def _is_alive(pid: int) -> bool:
     """Whether it runs. One that has ended and that nobody has waited for yet does not."""
     if sys.platform == "win32":
-        from poppo_ipc.transport._win32 import process_runs
+        from poppo_ipc._win32.processes import process_runs
 
         return process_runs(pid)
     else:

@@ -20,7 +20,7 @@ def colours_on(stream: TextIO) -> bool:
     if not stream.isatty() or os.environ.get("NO_COLOR"):
         return False
     if sys.platform == "win32":
-        from poppo_ipc.cli._console import knows_colours
+        from poppo_ipc._win32.console import knows_colours
 
         return knows_colours(stream.fileno())
     else:

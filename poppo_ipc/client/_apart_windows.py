@@ -16,12 +16,14 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from poppo_ipc.client._win32_group import Group
+from poppo_ipc._win32.calls import ERROR_ACCESS_DENIED
+from poppo_ipc._win32.jobs import Job
 
 __all__ = ["Apart", "exit_text"]
 
 _FLAGS: Final = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
-_ERROR_ACCESS_DENIED: Final = 5
+#: The exit code of what is ended here: the same as that of `Popen.kill`.
+_KILLED: Final = 1
 #: Exit codes from here on are the system's own words, which people know in hexadecimal.
 _SYSTEM_CODES: Final = 0x80000000
 
@@ -64,12 +66,12 @@ class Apart:
             # A job that we are in, as a terminal's or a service's, may end all that is in it.
             self._process = start(_FLAGS | subprocess.CREATE_BREAKAWAY_FROM_JOB)
         except OSError as error:
-            if error.winerror != _ERROR_ACCESS_DENIED:
+            if error.winerror != ERROR_ACCESS_DENIED:
                 raise
             self._process = start(_FLAGS)
-        self._group = Group()
+        self._job = Job(lasting=True)
         try:
-            self._group.add(self._process.pid)
+            self._job.add(self._process.pid)
         except OSError:
             if self._process.poll() is None:  # else it has ended already, and that is no member
                 self._process.kill()
@@ -94,7 +96,7 @@ class Apart:
 
     def kill(self) -> None:
         """End it at once, with all that it has started since it was in its job, which is a moment after its start."""
-        self._group.kill()
+        self._job.kill(_KILLED)
 
 
 def exit_text(code: int) -> str:

@@ -11,7 +11,8 @@ assert sys.platform == "win32"
 import msvcrt
 import os
 
-from poppo_ipc.transport._win32 import ERROR_BROKEN_PIPE, peek
+from poppo_ipc._win32.calls import ERROR_BROKEN_PIPE
+from poppo_ipc._win32.pipes import peek
 
 __all__ = ["never_blocking", "read_now"]
 

@@ -16,7 +16,7 @@ def take_start(address: Address) -> int | None:
     """Take the lock; None where another has it. Raises AddressError where there can be no such file."""
     path = beside(address, ".start")
     if sys.platform == "win32":
-        from poppo_ipc.transport._win32_lock import lock_file
+        from poppo_ipc._win32.locks import lock_file
 
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -39,7 +39,7 @@ def take_start(address: Address) -> int | None:
 def release_start(lock: int) -> None:
     """Give it back."""
     if sys.platform == "win32":
-        from poppo_ipc.transport._win32_lock import unlock_file
+        from poppo_ipc._win32.locks import unlock_file
 
         unlock_file(lock)
     else:

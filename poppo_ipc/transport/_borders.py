@@ -75,7 +75,7 @@ def user_name(uid: int) -> str:
 def _account(sid: str) -> str:
     """The name and SID of a user of Windows, for people."""
     if sys.platform == "win32":
-        from ._win32_security import account_name
+        from .._win32.security import account_name
 
         if name := account_name(sid):
             return f"{name} ({sid})"

@@ -40,8 +40,7 @@ def lock_holder(path: str) -> tuple[bool | None, int | None]:
 
 
 if sys.platform == "win32":
-    from ._win32 import process_runs
-    from ._win32_process import started_at
+    from .._win32.processes import process_runs, started_at
 
     def _is_alive(pid: int, written: os.stat_result) -> bool:
         """Whether the process that wrote its number into the file has not ended."""

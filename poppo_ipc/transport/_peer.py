@@ -87,7 +87,7 @@ that of the system itself, S-1-5-18."""
 def own_credentials() -> PeerCredentials:
     """Our own process, as a peer on the same machine would see it."""
     if sys.platform == "win32":
-        from ._win32_security import own_sid
+        from .._win32.security import own_sid
 
         return PeerCredentials(pid=os.getpid(), sid=own_sid())
     else:

@@ -26,10 +26,7 @@ from ._address import Address
 from ._contract import Stream
 from ._peer import PeerCredentials
 from ._pipe_end import PipeEnd
-from ._pipe_open import open_end, trusted_server
-from ._pipe_room import Room
-from ._pipe_rules import busy_waits
-from ._polled import PolledStream
+from ._pipe_stream import EndStream, open_trusted
 
 __all__ = ["PipeStream", "connect_pipe"]
 
@@ -133,14 +130,13 @@ class _Reader(asyncio.Protocol):
             self._arrived.set()
 
 
-class PipeStream(PolledStream):
+class PipeStream(EndStream):
     """A connected end of a pipe, owned by the stream."""
 
     def __init__(self, pipe: _Pipe, reader: _Reader, address: Address, peer: PeerCredentials) -> None:
-        super().__init__(address, peer)
+        super().__init__(pipe.end, address, peer)
         self._pipe = pipe
         self._reader = reader
-        self._room = Room(pipe.end.writable)
 
     @classmethod
     async def over(cls, end: PipeEnd, address: Address, peer: PeerCredentials) -> PipeStream:
@@ -160,10 +156,6 @@ class PipeStream(PolledStream):
             raise
         return cls(pipe, reader, address, peer)
 
-    @property
-    def half_closes(self) -> bool:
-        return False
-
     def _pull(self, max_bytes: int) -> bytes | None:
         reader = self._reader
         if reader.data:
@@ -172,33 +164,9 @@ class PipeStream(PolledStream):
             raise BrokenResourceError from reader.broken
         return b"" if reader.ended else None
 
-    def _push(self, data: bytes | bytearray | memoryview) -> int:
-        try:
-            return self._pipe.end.push(data)
-        except OSError as exc:
-            self._doomed = True
-            raise BrokenResourceError from exc
-
-    def _unwritten(self) -> bool:
-        try:
-            return self._pipe.end.unwritten()
-        except OSError as exc:
-            self._doomed = True
-            raise BrokenResourceError from exc
-
     async def _until_readable(self) -> None:
         await self._reader.wait()
         self._check_open()
-
-    async def _until_writable(self) -> None:
-        if self._unwritten():
-            await self._room.wait()
-        else:
-            await checkpoint()
-        self._check_open()
-
-    def _finish(self) -> None:
-        pass  # a pipe has no half close: the peer hears of it when this is closed
 
     def _shut(self) -> None:
         self._room.wake()
@@ -208,13 +176,5 @@ class PipeStream(PolledStream):
 
 async def connect_pipe(address: Address, trusted_uids: Collection[int | str] | None) -> Stream:
     """`connect` for named pipes on asyncio."""
-    await checkpoint()
-    waits = busy_waits()
-    while (end := open_end(address)) is None:  # noqa: ASYNC110 - to be told of a free instance would block a thread
-        await anyio.sleep(next(waits))
-    try:
-        peer = trusted_server(end.handle, address, trusted_uids)
-    except BaseException:
-        end.close()
-        raise
+    end, peer = await open_trusted(address, trusted_uids)
     return await PipeStream.over(end, address, peer)

@@ -12,13 +12,14 @@ import time
 from collections.abc import Collection
 from typing import Final, Self
 
+from .._win32.events import Event, wait_any
+from .._win32.pipes import flush
 from ..errors import ConnectFailed
 from ._address import Address
 from ._peer import PeerCredentials
 from ._pipe_end import PipeEnd
 from ._pipe_open import open_end, trusted_server
 from ._pipe_rules import busy_waits
-from ._win32 import Event, flush, wait_any
 
 __all__ = ["BlockingPipe", "connect_pipe_blocking"]
 

@@ -17,11 +17,11 @@ import time
 from contextlib import suppress
 from typing import Final, Self
 
+from .._win32.locks import lock_file, read_pid, unlock_file, write_pid
+from .._win32.processes import process_runs
 from ..errors import AddressError, AddressInUse
 from ._address import Address
 from ._pipe_rules import lock_name
-from ._win32 import process_runs
-from ._win32_lock import lock_file, read_pid, unlock_file, write_pid
 
 __all__ = ["PipeClaim", "lock_path"]
 

@@ -17,18 +17,9 @@ import ctypes
 import threading
 from typing import Final
 
-from ._win32 import (
-    ERROR_BROKEN_PIPE,
-    Event,
-    Overlapped,
-    close_handle,
-    error_of,
-    peek,
-    read,
-    settle,
-    wait_any,
-    write,
-)
+from .._win32.calls import ERROR_BROKEN_PIPE, Overlapped, close_handle
+from .._win32.events import Event, wait_any
+from .._win32.pipes import error_of, peek, read, settle, write
 
 __all__ = ["CHUNK_BYTES", "LINGER_SECONDS", "PipeEnd"]
 

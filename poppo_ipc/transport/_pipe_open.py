@@ -12,13 +12,7 @@ import errno
 from collections.abc import Collection
 from typing import Final
 
-from ..errors import AddressError, AddressInUse, ConnectFailed
-from ._address import PIPE_PREFIX, SOCKET_VARIABLE, Address
-from ._borders import REMEDY, check_trusted
-from ._peer import PeerCredentials
-from ._pipe_end import PipeEnd
-from ._pipe_rules import descriptor_text
-from ._win32 import (
+from .._win32.calls import (
     ERROR_ACCESS_DENIED,
     ERROR_BAD_PATHNAME,
     ERROR_BROKEN_PIPE,
@@ -27,14 +21,17 @@ from ._win32 import (
     ERROR_NO_DATA,
     ERROR_PIPE_BUSY,
     ERROR_PIPE_NOT_CONNECTED,
-    client_process,
     close_handle,
-    create_instance,
-    open_client,
-    process_runs,
-    server_process,
 )
-from ._win32_security import Descriptor, own_sid, owner_of, sid_of_process
+from .._win32.pipes import client_process, create_instance, open_client, server_process
+from .._win32.processes import process_runs
+from .._win32.security import Descriptor, own_sid, owner_of, sid_of_process
+from ..errors import AddressError, AddressInUse, ConnectFailed
+from ._address import PIPE_PREFIX, SOCKET_VARIABLE, Address
+from ._borders import REMEDY, check_trusted
+from ._peer import PeerCredentials
+from ._pipe_end import PipeEnd
+from ._pipe_rules import descriptor_text
 
 __all__ = [
     "client_credentials",

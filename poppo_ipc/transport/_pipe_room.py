@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from ._win32 import Event, wait_any
+from .._win32.events import Event, wait_any
 
 __all__ = ["Room"]
 

@@ -21,6 +21,8 @@ from contextlib import suppress
 import trio
 from anyio import BrokenResourceError, ClosedResourceError, ResourceGuard
 
+from .._win32.calls import Overlapped
+from .._win32.pipes import cancel, connect_instance
 from ._address import Address
 from ._contract import Listener, Stream
 from ._peer import PeerCredentials
@@ -30,14 +32,9 @@ from ._pipe_open import (
     client_credentials,
     has_gone,
     make_instance,
-    open_end,
     shortage,
-    trusted_server,
 )
-from ._pipe_room import Room
-from ._pipe_rules import busy_waits
-from ._polled import PolledStream
-from ._win32 import Overlapped, cancel, connect_instance
+from ._pipe_stream import EndStream, open_trusted
 
 __all__ = ["PipeListener", "PipeStream", "connect_pipe", "listen_pipe"]
 
@@ -47,7 +44,6 @@ class _Waits:
 
     def __init__(self, end: PipeEnd) -> None:
         self.end = end
-        self._room = Room(end.writable)
         self._operation: Overlapped | None = None
         self._closed = False
         trio.lowlevel.register_with_iocp(end.handle)
@@ -64,17 +60,11 @@ class _Waits:
                 self.end.close()
         self._check_open()
 
-    async def room(self) -> None:
-        """Wait until the write is over that waits for room, if there is one. Raises ClosedResourceError."""
-        await self._room.wait()
-        self._check_open()
-
     def close(self) -> None:
         """Close the end, and wake who waits with ClosedResourceError. Idempotent."""
         if self._closed:
             return
         self._closed = True
-        self._room.wake()
         if self._operation is not None:
             cancel(self.end.handle, self._operation)
         else:
@@ -85,72 +75,41 @@ class _Waits:
             raise ClosedResourceError
 
 
-class PipeStream(PolledStream):
+class PipeStream(EndStream):
     """A connected end of a pipe, owned by the stream."""
 
     def __init__(self, waits: _Waits, address: Address, peer: PeerCredentials) -> None:
-        super().__init__(address, peer)
+        super().__init__(waits.end, address, peer)
         self._waits = waits
         self._broken = False
-
-    @property
-    def half_closes(self) -> bool:
-        return False
 
     def _pull(self, max_bytes: int) -> bytes | None:
         if self._broken:
             raise BrokenResourceError
         try:
-            return self._waits.end.pull(max_bytes)
+            return self._end.pull(max_bytes)
         except OSError as exc:
             self._broken = True
-            raise BrokenResourceError from exc
-
-    def _push(self, data: bytes | bytearray | memoryview) -> int:
-        try:
-            return self._waits.end.push(data)
-        except OSError as exc:
-            self._doomed = True
-            raise BrokenResourceError from exc
-
-    def _unwritten(self) -> bool:
-        try:
-            return self._waits.end.unwritten()
-        except OSError as exc:
-            self._doomed = True
             raise BrokenResourceError from exc
 
     # Ctrl-C must not come between the begin of an operation and the wait that keeps its memory.
     @trio.lowlevel.enable_ki_protection
     async def _until_readable(self) -> None:
-        operation = self._waits.end.begin_wait(told=True)
+        operation = self._end.begin_wait(told=True)
         if operation is None:
             await trio.lowlevel.checkpoint()
         else:
             await self._waits.completion(operation)
 
-    async def _until_writable(self) -> None:
-        if self._unwritten():
-            await self._waits.room()
-        else:
-            await trio.lowlevel.checkpoint()
-            self._check_open()
-
-    def _finish(self) -> None:
-        pass  # a pipe has no half close: the peer hears of it when this is closed
-
     def _shut(self) -> None:
+        self._room.wake()
         self._waits.close()
 
 
 async def connect_pipe(address: Address, trusted_uids: Collection[int | str] | None) -> Stream:
     """`connect` for named pipes on Trio."""
-    await trio.lowlevel.checkpoint()
-    waits = busy_waits()
-    while (end := open_end(address)) is None:  # noqa: ASYNC110 - to be told of a free instance would block a thread
-        await trio.sleep(next(waits))
+    end, peer = await open_trusted(address, trusted_uids)
     try:
-        peer = trusted_server(end.handle, address, trusted_uids)
         return PipeStream(_Waits(end), address, peer)
     except BaseException:
         end.close()

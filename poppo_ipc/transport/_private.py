@@ -10,21 +10,21 @@ from contextlib import suppress
 __all__ = ["create_private_file", "make_private_directory", "why_not_private"]
 
 if sys.platform == "win32":
-    from . import _win32_files
+    from . import _private_windows
 
     def create_private_file(path: str) -> int:
         """Make a file for its owner alone, to be written; gives its descriptor. Raises FileExistsError, and OSError."""
-        return _win32_files.create_private_file(path)
+        return _private_windows.create_private_file(path)
 
     def _make_directory(path: str) -> None:
-        _win32_files.make_private_directory(path)
+        _private_windows.make_private_directory(path)
 
     def why_not_private(path: str, descriptor: int | None = None) -> str | None:
         """Why a file or directory is not its owner's alone, with what to do; None where it is. Raises OSError.
 
         Looks at what is open as `descriptor`, where that is given: `path` may name something else by now.
         """
-        others = _win32_files.open_to_others(path if descriptor is None else descriptor)
+        others = _private_windows.open_to_others(path if descriptor is None else descriptor)
         if others is None:
             return None
         rights = "(OI)(CI)F" if os.path.isdir(path) else "F"

@@ -28,8 +28,11 @@ async def asyncio_pipes(address: str) -> tuple[Stream, Stream]:
 
 def end_of(stream: Stream) -> PipeEnd:
     """What is below a stream."""
-    holder = getattr(stream, "_waits", None) or stream._pipe  # type: ignore[attr-defined]
-    return holder.end
+    assert sys.platform == "win32"
+    from poppo_ipc.transport._pipe_stream import EndStream
+
+    assert isinstance(stream, EndStream)
+    return stream._end
 
 
 def may_read_ahead(stream: Stream) -> bool:
@@ -44,7 +47,7 @@ def has_more(stream: Stream) -> bool:
     if reader is None or reader.ended:
         return False
     assert sys.platform == "win32"
-    from poppo_ipc.transport._win32 import peek
+    from poppo_ipc._win32.pipes import peek
 
     reading = reader._transport._read_fut
     under_way = reading is not None and (reading._ov is None or not reading._ov.pending)

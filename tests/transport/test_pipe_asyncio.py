@@ -8,11 +8,11 @@ import anyio
 import pytest
 from anyio import BrokenResourceError
 
+from poppo_ipc._win32.pipes import peek
 from poppo_ipc.errors import ConnectFailed, TransportUnsupported
 from poppo_ipc.transport import Address, connect
 from poppo_ipc.transport._pipe_end import PipeEnd
 from poppo_ipc.transport._pipe_open import make_instance
-from poppo_ipc.transport._win32 import peek
 
 from ._pipes import end_of, may_read_ahead
 from ._streams import Pair, clog, exactly, raises

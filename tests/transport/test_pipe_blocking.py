@@ -12,13 +12,14 @@ from contextlib import suppress
 
 import pytest
 
+from poppo_ipc._win32.calls import Overlapped
+from poppo_ipc._win32.events import wait_any
 from poppo_ipc.transport import Address, connect_blocking
 from poppo_ipc.transport import _pipe_end as ending
 from poppo_ipc.transport._connection import Waiter, peer_of
 from poppo_ipc.transport._pipe_blocking import BlockingPipe
 from poppo_ipc.transport._pipe_end import PipeEnd
 from poppo_ipc.transport._pipe_open import make_instance
-from poppo_ipc.transport._win32 import Overlapped, wait_any
 
 from ._processes import line, running
 

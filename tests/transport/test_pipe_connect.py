@@ -8,13 +8,13 @@ from collections.abc import Callable
 import anyio
 import pytest
 
+from poppo_ipc._win32.calls import ERROR_ACCESS_DENIED, SecurityAttributes
+from poppo_ipc._win32.security import own_sid
 from poppo_ipc.errors import AddressError, AddressInUse, ConnectFailed, TransportUnsupported
 from poppo_ipc.transport import Address, connect, connect_blocking, listen
 from poppo_ipc.transport import _pipe_open as opening
 from poppo_ipc.transport._pipe_end import PipeEnd
 from poppo_ipc.transport._pipe_open import make_instance, open_end
-from poppo_ipc.transport._win32 import ERROR_ACCESS_DENIED, SecurityAttributes
-from poppo_ipc.transport._win32_security import own_sid
 
 pytestmark = pytest.mark.anyio
 

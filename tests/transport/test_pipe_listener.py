@@ -12,12 +12,12 @@ import trio
 import trio.testing
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 
+from poppo_ipc._win32.events import Event
 from poppo_ipc.transport import Listener, accept_retrying, connect, connect_blocking, listen
 from poppo_ipc.transport import _pipe_end as ending
 from poppo_ipc.transport import _pipe_open as opening
 from poppo_ipc.transport._peer import own_credentials
 from poppo_ipc.transport._pipe_trio import PipeListener
-from poppo_ipc.transport._win32 import Event
 
 from ._listeners import check_served, echo
 from ._streams import exactly, raises

@@ -8,19 +8,14 @@ from typing import Any
 import pytest
 import trio
 
+from poppo_ipc._win32 import pipes
+from poppo_ipc._win32.calls import ERROR_ACCESS_DENIED, GENERIC_READ, GENERIC_WRITE, OPEN_EXISTING
+from poppo_ipc._win32.security import account_name, descriptor_of, own_sid, owner_of, sid_of_process
 from poppo_ipc.errors import AddressInUse, ConnectFailed
 from poppo_ipc.transport import OWN_AND_ROOT, Address, PeerCredentials, connect, connect_blocking, listen
 from poppo_ipc.transport import _pipe_open as opening
-from poppo_ipc.transport import _win32 as win32
 from poppo_ipc.transport._pipe_end import PipeEnd
 from poppo_ipc.transport._pipe_open import client_credentials, make_instance
-from poppo_ipc.transport._win32_security import (
-    account_name,
-    descriptor_of,
-    own_sid,
-    owner_of,
-    sid_of_process,
-)
 
 from ._processes import line, running
 
@@ -28,15 +23,15 @@ Recorded = list[tuple[Any, ...]]
 
 
 def recording(monkeypatch: pytest.MonkeyPatch, name: str) -> Recorded:
-    """The arguments of each call of one of Windows' functions, which is made all the same."""
-    real = getattr(win32, name)
+    """The arguments of each call of a function that asks Windows, which is made all the same."""
+    real = getattr(pipes, name)
     calls: Recorded = []
 
     def call(*arguments: Any) -> Any:
         calls.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(win32, name, call)
+    monkeypatch.setattr(pipes, name, call)
     return calls
 
 
@@ -60,14 +55,14 @@ def test_the_server_asks_that_it_be_the_first_and_that_no_other_machine_gets_in(
     first, second = calls
     for path, mode, kind, instances, *_, security in (first, second):
         assert path == rf"\\.\pipe\{address.removeprefix('npipe:')}"
-        assert mode & win32.PIPE_ACCESS_DUPLEX == win32.PIPE_ACCESS_DUPLEX
-        assert mode & win32.FILE_FLAG_OVERLAPPED
-        assert kind == win32.PIPE_REJECT_REMOTE_CLIENTS, "and in bytes, waiting"
-        assert instances == win32.PIPE_UNLIMITED_INSTANCES
+        assert mode & pipes.PIPE_ACCESS_DUPLEX == pipes.PIPE_ACCESS_DUPLEX
+        assert mode & pipes.FILE_FLAG_OVERLAPPED
+        assert kind == pipes.PIPE_REJECT_REMOTE_CLIENTS, "and in bytes, waiting"
+        assert instances == pipes.PIPE_UNLIMITED_INSTANCES
         assert not security._obj.bInheritHandle
         assert security._obj.lpSecurityDescriptor
-    assert first[1] & win32.FILE_FLAG_FIRST_PIPE_INSTANCE
-    assert not second[1] & win32.FILE_FLAG_FIRST_PIPE_INSTANCE
+    assert first[1] & pipes.FILE_FLAG_FIRST_PIPE_INSTANCE
+    assert not second[1] & pipes.FILE_FLAG_FIRST_PIPE_INSTANCE
 
 
 @pytest.mark.parametrize("kind", ["trio", "asyncio", "blocking"])
@@ -78,7 +73,7 @@ def test_a_client_asks_that_the_server_may_learn_who_it_is_and_no_more(
     import anyio
 
     server = PipeEnd(make_instance(Address.parse(address), first=True))
-    calls = recording(monkeypatch, "_CreateFileW")
+    calls = recording(monkeypatch, "create_file")
 
     async def connecting() -> None:
         await (await connect(address)).aclose()
@@ -89,10 +84,10 @@ def test_a_client_asks_that_the_server_may_learn_who_it_is_and_no_more(
         anyio.run(connecting, backend=kind)
     server.close()
     (call,) = calls
-    _, access, sharing, _, disposition, flags, _ = call
-    assert access == win32.GENERIC_READ | win32.GENERIC_WRITE
-    assert (sharing, disposition) == (0, win32.OPEN_EXISTING)
-    assert flags == win32.FILE_FLAG_OVERLAPPED | win32.SECURITY_SQOS_PRESENT | win32.SECURITY_IDENTIFICATION
+    _, access, sharing, _, disposition, flags = call
+    assert access == GENERIC_READ | GENERIC_WRITE
+    assert (sharing, disposition) == (0, OPEN_EXISTING)
+    assert flags == pipes.FILE_FLAG_OVERLAPPED | pipes.SECURITY_SQOS_PRESENT | pipes.SECURITY_IDENTIFICATION
 
 
 def test_the_descriptor_can_be_read_back(address: str) -> None:
@@ -145,7 +140,7 @@ def test_another_users_pipe_is_in_use_without_a_pid(address: str, monkeypatch: p
     """What Windows says to a second first instance; wine lets it be."""
 
     def create(*_: object, **__: object) -> int:
-        raise PermissionError(13, "Access denied", None, win32.ERROR_ACCESS_DENIED)
+        raise PermissionError(13, "Access denied", None, ERROR_ACCESS_DENIED)
 
     monkeypatch.setattr(opening, "create_instance", create)
     with pytest.raises(AddressInUse, match="Another program has the pipe") as caught:
@@ -157,7 +152,7 @@ def test_connecting_to_another_users_pipe(address: str, monkeypatch: pytest.Monk
     """What Windows says to whom the descriptor keeps out; wine lets everybody in."""
 
     def refuse(_: str) -> int:
-        raise PermissionError(13, "Access denied", None, win32.ERROR_ACCESS_DENIED)
+        raise PermissionError(13, "Access denied", None, ERROR_ACCESS_DENIED)
 
     monkeypatch.setattr(opening, "open_client", refuse)
     with pytest.raises(ConnectFailed, match="it belongs to another user") as caught:

@@ -14,11 +14,11 @@ import pytest
 import trio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 
+from poppo_ipc._win32.calls import Overlapped
 from poppo_ipc.transport import Stream, connect, connect_blocking, listen
 from poppo_ipc.transport import _pipe_end as ending
 from poppo_ipc.transport import _pipe_trio as waiting
 from poppo_ipc.transport._pipe_end import PipeEnd
-from poppo_ipc.transport._win32 import Overlapped
 
 from ._pipes import end_of
 from ._processes import line, running

@@ -38,7 +38,7 @@ def _locked(path: Path, pid: int | None) -> StoreLocked:
 
 
 if sys.platform == "win32":
-    from poppo_ipc.transport._win32_lock import lock_file, read_pid, unlock_file, write_pid
+    from poppo_ipc._win32.locks import lock_file, read_pid, unlock_file, write_pid
 
     def take_lock(path: Path) -> int:
         """As on Unix; the lock is on a byte that the file never has, so that others can read whose it is."""

@@ -1,4 +1,4 @@
-"""A worker on Windows: one process in a job object, with pipes. See `_win32_job`, `_win32_start` and `_win32_pipe`.
+"""A worker on Windows: one process in a job object, with pipes.
 
 The job holds whatever the worker starts, and nobody can leave it. So the daemon does here what the guardian does on
 Unix: it kills what a task has left when the task is over, and all of it with the worker; Windows does so where the
@@ -22,11 +22,15 @@ from typing import Final
 
 import trio
 
-from poppo_ipc.daemon.workers import _win32_pipe as pipes
-from poppo_ipc.daemon.workers import _win32_start as win32
-from poppo_ipc.daemon.workers._child import STREAMS, StreamName, package_root
 from poppo_ipc.daemon.workers._exits import KILLED
-from poppo_ipc.daemon.workers._win32_job import Job
+from poppo_ipc._win32.calls import close_handle
+from poppo_ipc._win32.events import Event
+from poppo_ipc._win32.jobs import Job
+from poppo_ipc._win32.pipes import cancel_all
+from poppo_ipc._win32.processes import exit_code
+from poppo_ipc._win32.starting import start_in_job
+from poppo_ipc.daemon.workers import _pipes_windows as pipes
+from poppo_ipc.daemon.workers._child import STREAMS, StreamName, package_root
 
 __all__ = ["WindowsChild"]
 
@@ -54,8 +58,8 @@ class WindowsChild:
             with ExitStack() as theirs:
 
                 def keep(pair: tuple[int, int]) -> tuple[int, int]:
-                    undo.callback(win32.close_handle, pair[0])
-                    theirs.callback(win32.close_handle, pair[1])
+                    undo.callback(close_handle, pair[0])
+                    theirs.callback(close_handle, pair[1])
                     return pair
 
                 self._down, its_down = keep(pipes.pipe_to())
@@ -65,18 +69,16 @@ class WindowsChild:
                 for stream in STREAMS:
                     self._pipes[stream], writer = keep(pipes.pipe_from())
                     writing.append(writer)
-                self._event = win32.make_event()  # for `pipes.read_now`
-                undo.callback(win32.close_handle, self._event)
-                self._termination = win32.make_event()
-                undo.callback(win32.close_handle, self._termination)
+                self._event = Event()  # for `pipes.read_now`
+                self._termination = Event(inheritable=True)
                 null = pipes.open_null()
-                theirs.callback(win32.close_handle, null)
+                theirs.callback(close_handle, null)
                 for end in (self._down, self._up, *self._pipes.values()):
                     trio.lowlevel.register_with_iocp(end)
                 self._job = Job()
                 undo.callback(self._job.close)  # kills, too
-                handles = (its_down, its_up, self._termination)
-                self._process, self._pid = win32.start_in_job(
+                handles = (its_down, its_up, self._termination.handle)
+                self._process, self._pid = start_in_job(
                     [_console_python(python), "-P", "-c", _RUN, package_root(), *map(str, handles)],
                     environment=_environment(python),
                     job=self._job.handle,
@@ -111,7 +113,7 @@ class WindowsChild:
 
     def wake(self) -> None:
         for end in (self._down, self._up):
-            pipes.cancel_io(end)
+            cancel_all(end)
 
     # -- output ---------------------------------------------------------------------------------------------------
 
@@ -179,7 +181,7 @@ class WindowsChild:
             raise trio.ClosedResourceError
 
     def terminate(self) -> None:
-        win32.set_event(self._termination)
+        self._termination.set()
 
     def kill(self) -> None:
         with suppress(OSError):
@@ -187,18 +189,17 @@ class WindowsChild:
 
     def reap(self) -> None:
         if self._returncode is None:
-            self._returncode = win32.exit_code(self._process)
+            self._returncode = exit_code(self._process)
 
     def close(self) -> None:
         self._closed = True
         self._watching.cancel()
         for end in (self._down, self._up, *self._pipes.values()):
-            pipes.cancel_io(end)
-            win32.close_handle(end)
+            cancel_all(end)
+            close_handle(end)
         self._pipes.clear()
         self._job.close()
-        for handle in (self._event, self._termination, self._process):
-            win32.close_handle(handle)
+        close_handle(self._process)
 
 
 def _console_python(python: str) -> str:

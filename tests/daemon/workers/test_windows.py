@@ -16,13 +16,16 @@ from typing import Any
 
 import pytest
 import trio
+from poppo_ipc._calls import close_handle
+from poppo_ipc._events import Event
+from poppo_ipc._processes import exit_code
+from poppo_ipc._security import descriptor_of, own_sid, owner_of
+from poppo_ipc._starting import start_in_job
 
-from poppo_ipc.daemon.workers import Ending
-from poppo_ipc.daemon.workers import _win32_job as jobs
-from poppo_ipc.daemon.workers import _win32_pipe as pipes
-from poppo_ipc.daemon.workers import _win32_start as win32
 from poppo_ipc.daemon.workers._exits import KILLED
-from poppo_ipc.transport._win32_security import descriptor_of, own_sid, owner_of
+from poppo_ipc._win32 import jobs
+from poppo_ipc.daemon.workers import Ending
+from poppo_ipc.daemon.workers import _pipes_windows as pipes
 
 from .kit import alive, running, wait_gone
 
@@ -32,7 +35,7 @@ _SLEEP = "import time; time.sleep(1000)"
 def _start(job: jobs.Job, code: str) -> tuple[int, int]:
     null = pipes.open_null()
     try:
-        return win32.start_in_job(
+        return start_in_job(
             [sys.executable, "-I", "-S", "-c", code],
             environment=os.environ,
             job=job.handle,
@@ -40,7 +43,7 @@ def _start(job: jobs.Job, code: str) -> tuple[int, int]:
             handles=(),
         )
     finally:
-        win32.close_handle(null)
+        close_handle(null)
 
 
 def test_a_process_is_in_its_job_from_its_first_moment_and_ends_with_the_last_handle() -> None:
@@ -53,7 +56,7 @@ def test_a_process_is_in_its_job_from_its_first_moment_and_ends_with_the_last_ha
         assert wait_gone([pid]) == []
         job.close()  # once more is no harm
     finally:
-        win32.close_handle(process)
+        close_handle(process)
 
 
 def test_a_job_is_asked_to_kill_when_closed_and_to_let_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,11 +84,11 @@ def test_only_a_process_of_the_job_is_killed_by_its_number() -> None:
             job.kill_one(pid, KILLED)
             job.kill_one(0x7FFFFFFC, KILLED)  # nobody
             assert wait_gone([pid]) == []
-            assert win32.exit_code(process) == KILLED
+            assert exit_code(process) == KILLED
             assert stranger.poll() is None
         finally:
             stranger.kill()
-            win32.close_handle(process)
+            close_handle(process)
             job.close()
 
 
@@ -97,7 +100,7 @@ def test_a_list_of_processes_has_room_for_all(monkeypatch: pytest.MonkeyPatch) -
         assert {pid for _, pid in started} <= set(job.processes())
     finally:
         for process, _ in started:
-            win32.close_handle(process)
+            close_handle(process)
         job.close()
     assert wait_gone([pid for _, pid in started]) == []
 
@@ -105,7 +108,7 @@ def test_a_list_of_processes_has_room_for_all(monkeypatch: pytest.MonkeyPatch) -
 def test_what_cannot_be_started_leaves_nothing() -> None:
     job = jobs.Job()
     with pytest.raises(FileNotFoundError):
-        win32.start_in_job(["C:\\absent.exe"], environment={}, job=job.handle, streams=(0, 0, 0), handles=())
+        start_in_job(["C:\\absent.exe"], environment={}, job=job.handle, streams=(0, 0, 0), handles=())
     assert job.processes() == []
     job.close()
 
@@ -115,14 +118,14 @@ def test_a_pipe_is_this_users_and_the_systems_alone() -> None:
     me = own_sid()
     assert owner_of(ours) == me
     assert sorted(re.findall(r"\(A;;\w+;;;([\w-]+)\)", descriptor_of(ours))) == sorted([me, "SY"])
-    win32.close_handle(ours)
-    win32.close_handle(theirs)
+    close_handle(ours)
+    close_handle(theirs)
 
 
 @pytest.mark.trio
 async def test_our_end_of_a_pipe_is_read_without_waiting() -> None:
     ours, theirs = pipes.pipe_from()
-    event = win32.make_event()
+    event = Event()
     trio.lowlevel.register_with_iocp(ours)
     import _winapi
 
@@ -132,12 +135,11 @@ async def test_our_end_of_a_pipe_is_read_without_waiting() -> None:
     await trio.lowlevel.readinto_overlapped(ours, bytearray())
     assert pipes.read_now(ours, event, 2) == b"ab"
     assert pipes.read_now(ours, event, 2) == b"c"
-    win32.close_handle(theirs)
+    close_handle(theirs)
     with pytest.raises(OSError, match=r".") as caught:
         pipes.read_now(ours, event, 2)
     assert caught.value.winerror in pipes.BROKEN
-    win32.close_handle(ours)
-    win32.close_handle(event)
+    close_handle(ours)
 
 
 @pytest.mark.trio

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from poppo_ipc._win32.security import Descriptor, own_sid
 from poppo_ipc.client import token_from_environment
 from poppo_ipc.daemon._parts import private_directory
 from poppo_ipc.daemon.store import StoreError
 from poppo_ipc.errors import AuthenticationError
 from poppo_ipc.server import TokenFileError, generate_token, read_token_file
-from poppo_ipc.transport import _win32_files as files
+from poppo_ipc.transport import _private_windows as files
 from poppo_ipc.transport._private import make_private_directory, why_not_private
-from poppo_ipc.transport._win32_security import Descriptor, own_sid
 
 FOR_ALL = "(A;;0x1200a9;;;WD)"
 

@@ -1,4 +1,4 @@
-"""Starting a process inside a job, with the handles that it is to have and no others. The foreign calls of that.
+"""Starting a process inside a job, with the handles that it is to have and no others.
 
 `subprocess` can name the handles but not the job; and a process that is put into its job after its start may have
 started another before that, or be left for ever where the daemon dies in between.
@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from ctypes import wintypes
 from typing import Final
 
-from poppo_ipc.transport._win32 import SecurityAttributes
+from .calls import BOOL, DWORD, KERNEL32, POINTER, TEXT, check, close_handle, declare
 
-__all__ = ["close_handle", "exit_code", "make_event", "set_event", "start_in_job"]
+__all__ = ["start_in_job"]
 
 _PROC_THREAD_ATTRIBUTE_HANDLE_LIST: Final = 0x00020002
 _PROC_THREAD_ATTRIBUTE_JOB_LIST: Final = 0x0002000D
@@ -63,51 +63,19 @@ class _ProcessInformation(ctypes.Structure):
     )
 
 
-_kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-
-_CreateProcess = _kernel32.CreateProcessW
-_CreateProcess.argtypes = (
-    wintypes.LPCWSTR,
-    wintypes.LPWSTR,
-    wintypes.LPVOID,
-    wintypes.LPVOID,
-    wintypes.BOOL,
-    wintypes.DWORD,
-    wintypes.LPVOID,
-    wintypes.LPCWSTR,
-    ctypes.POINTER(_StartupInfo),
-    ctypes.POINTER(_ProcessInformation),
+_CreateProcessW = declare(
+    KERNEL32, "CreateProcessW",
+    BOOL, TEXT, wintypes.LPWSTR, POINTER, POINTER, BOOL, DWORD, POINTER, TEXT,
+    ctypes.POINTER(_StartupInfo), ctypes.POINTER(_ProcessInformation),
+)  # fmt: skip
+_InitializeAttributes = declare(
+    KERNEL32, "InitializeProcThreadAttributeList", BOOL, POINTER, DWORD, DWORD, ctypes.POINTER(ctypes.c_size_t)
 )
-_CreateProcess.restype = wintypes.BOOL
-_InitializeAttributes = _kernel32.InitializeProcThreadAttributeList
-_InitializeAttributes.argtypes = (wintypes.LPVOID, wintypes.DWORD, wintypes.DWORD, ctypes.POINTER(ctypes.c_size_t))
-_InitializeAttributes.restype = wintypes.BOOL
-_UpdateAttribute = _kernel32.UpdateProcThreadAttribute
-_UpdateAttribute.argtypes = (
-    wintypes.LPVOID,
-    wintypes.DWORD,
-    ctypes.c_size_t,
-    wintypes.LPVOID,
-    ctypes.c_size_t,
-    wintypes.LPVOID,
-    wintypes.LPVOID,
-)
-_UpdateAttribute.restype = wintypes.BOOL
-_DeleteAttributes = _kernel32.DeleteProcThreadAttributeList
-_DeleteAttributes.argtypes = (wintypes.LPVOID,)
-_DeleteAttributes.restype = None
-_GetExitCodeProcess = _kernel32.GetExitCodeProcess
-_GetExitCodeProcess.argtypes = (wintypes.HANDLE, ctypes.POINTER(wintypes.DWORD))
-_GetExitCodeProcess.restype = wintypes.BOOL
-_CreateEvent = _kernel32.CreateEventW
-_CreateEvent.argtypes = (ctypes.POINTER(SecurityAttributes), wintypes.BOOL, wintypes.BOOL, wintypes.LPCWSTR)
-_CreateEvent.restype = wintypes.HANDLE
-_SetEvent = _kernel32.SetEvent
-_SetEvent.argtypes = (wintypes.HANDLE,)
-_SetEvent.restype = wintypes.BOOL
-_CloseHandle = _kernel32.CloseHandle
-_CloseHandle.argtypes = (wintypes.HANDLE,)
-_CloseHandle.restype = wintypes.BOOL
+_UpdateAttribute = declare(
+    KERNEL32, "UpdateProcThreadAttribute", BOOL, POINTER, DWORD, ctypes.c_size_t, POINTER, ctypes.c_size_t, POINTER,
+    POINTER,
+)  # fmt: skip
+_DeleteAttributes = declare(KERNEL32, "DeleteProcThreadAttributeList", None, POINTER)
 
 
 def start_in_job(
@@ -128,10 +96,10 @@ def start_in_job(
     size = ctypes.c_size_t()
     _InitializeAttributes(None, 2, 0, ctypes.byref(size))  # fails, and tells the size
     attributes = ctypes.create_string_buffer(size.value)
-    _check(_InitializeAttributes(attributes, 2, 0, ctypes.byref(size)))
+    check(_InitializeAttributes(attributes, 2, 0, ctypes.byref(size)))
     try:
         for number, array in ((_PROC_THREAD_ATTRIBUTE_HANDLE_LIST, inherited), (_PROC_THREAD_ATTRIBUTE_JOB_LIST, jobs)):
-            _check(_UpdateAttribute(attributes, 0, number, array, ctypes.sizeof(array), None, None))
+            check(_UpdateAttribute(attributes, 0, number, array, ctypes.sizeof(array), None, None))
         startup = _StartupInfo(size=ctypes.sizeof(_StartupInfo), flags=_STARTF_USESTDHANDLES)
         startup.stdin, startup.stdout, startup.stderr = streams
         startup.attributes = ctypes.addressof(attributes)
@@ -139,40 +107,15 @@ def start_in_job(
         block = ctypes.create_unicode_buffer(_environment_block(environment))
         flags = subprocess.CREATE_NO_WINDOW | _CREATE_UNICODE_ENVIRONMENT | _EXTENDED_STARTUPINFO_PRESENT
         made = _ProcessInformation()
-        _check(
-            _CreateProcess(
+        check(
+            _CreateProcessW(
                 command[0], line, None, None, True, flags, block, None, ctypes.byref(startup), ctypes.byref(made)
             )
         )
     finally:
         _DeleteAttributes(attributes)
-    _CloseHandle(made.thread)
+    close_handle(made.thread)
     return int(made.process), int(made.pid)
-
-
-def exit_code(process: int) -> int:
-    """The exit code of a process that has ended. Raises OSError."""
-    code = wintypes.DWORD()
-    _check(_GetExitCodeProcess(process, ctypes.byref(code)))
-    return int(code.value)
-
-
-def make_event() -> int:
-    """An event that stays set, inheritable. Raises OSError."""
-    attributes = SecurityAttributes(ctypes.sizeof(SecurityAttributes), None, True)
-    event = _CreateEvent(ctypes.byref(attributes), True, False, None)
-    _check(event)
-    return int(event)
-
-
-def set_event(event: int) -> None:
-    """Set an event. Raises OSError."""
-    _check(_SetEvent(event))
-
-
-def close_handle(handle: int) -> None:
-    """Close a handle."""
-    _CloseHandle(handle)
 
 
 def _handle_array(*handles: int) -> ctypes.Array[wintypes.HANDLE]:
@@ -183,8 +126,3 @@ def _environment_block(environment: Mapping[str, str]) -> str:
     """The strings in the order of their names, as Windows wants them, with an end of their own."""
     names = sorted(environment, key=str.upper)
     return "".join(f"{name}={environment[name]}\0" for name in names) + "\0"
-
-
-def _check(done: int | None) -> None:
-    if not done:
-        raise ctypes.WinError(ctypes.get_last_error())

@@ -1,4 +1,4 @@
-"""Win32's calls for users and what is theirs: SIDs, the tokens of processes, security descriptors."""
+"""Users and what is theirs: SIDs, the tokens of processes, security descriptors."""
 
 # ruff: noqa: E402 - the type checker stops at the platform check, so that comes before what only Windows has
 
@@ -10,65 +10,64 @@ assert sys.platform == "win32"
 
 import ctypes
 from ctypes import wintypes
-from typing import Any, Final
+from typing import Final
 
-from ._win32 import SecurityAttributes, close_handle
+from .calls import (
+    ADVAPI32,
+    BOOL,
+    DWORD,
+    HANDLE,
+    KERNEL32,
+    PDWORD,
+    POINTER,
+    PPOINTER,
+    TEXT,
+    SecurityAttributes,
+    check,
+    close_handle,
+    declare,
+)
 
-__all__ = ["Descriptor", "account_name", "descriptor_of", "own_sid", "owner_of", "sid_of_process"]
+__all__ = [
+    "Descriptor",
+    "account_name",
+    "descriptor_of",
+    "file_owner_and_list",
+    "own_sid",
+    "owner_of",
+    "sid_of_process",
+]
 
 _PROCESS_QUERY_LIMITED_INFORMATION: Final = 0x1000
 _TOKEN_QUERY: Final = 0x8
 _TOKEN_USER: Final = 1
+_SE_FILE_OBJECT: Final = 1
 _SE_KERNEL_OBJECT: Final = 6
 _OWNER: Final = 0x1
 _DACL: Final = 0x4
 _SDDL_REVISION: Final = 1
 
-_advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
-_kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-
-
-def _declare(library: Any, name: str, result: Any, *arguments: Any) -> Any:
-    function = getattr(library, name)
-    function.restype = result
-    function.argtypes = arguments
-    return function
-
-
-_HANDLE, _DWORD, _BOOL, _POINTER = wintypes.HANDLE, wintypes.DWORD, wintypes.BOOL, ctypes.c_void_p
-_PDWORD, _PPOINTER, _PTEXT = (ctypes.POINTER(each) for each in (wintypes.DWORD, ctypes.c_void_p, wintypes.LPWSTR))
-_OpenProcess = _declare(_kernel32, "OpenProcess", _HANDLE, _DWORD, _BOOL, _DWORD)
-_GetCurrentProcess = _declare(_kernel32, "GetCurrentProcess", _HANDLE)
-_LocalFree = _declare(_kernel32, "LocalFree", _POINTER, _POINTER)
-_OpenProcessToken = _declare(_advapi32, "OpenProcessToken", _BOOL, _HANDLE, _DWORD, ctypes.POINTER(wintypes.HANDLE))
-_GetTokenInformation = _declare(
-    _advapi32, "GetTokenInformation", _BOOL, _HANDLE, ctypes.c_int, _POINTER, _DWORD, _PDWORD
+_OpenProcess = declare(KERNEL32, "OpenProcess", HANDLE, DWORD, BOOL, DWORD)
+_GetCurrentProcess = declare(KERNEL32, "GetCurrentProcess", HANDLE)
+_LocalFree = declare(KERNEL32, "LocalFree", POINTER, POINTER)
+_OpenProcessToken = declare(ADVAPI32, "OpenProcessToken", BOOL, HANDLE, DWORD, ctypes.POINTER(HANDLE))
+_GetTokenInformation = declare(ADVAPI32, "GetTokenInformation", BOOL, HANDLE, ctypes.c_int, POINTER, DWORD, PDWORD)
+_ConvertSidToStringSidW = declare(ADVAPI32, "ConvertSidToStringSidW", BOOL, POINTER, PPOINTER)
+_ConvertStringSidToSidW = declare(ADVAPI32, "ConvertStringSidToSidW", BOOL, TEXT, PPOINTER)
+_LookupAccountSidW = declare(
+    ADVAPI32, "LookupAccountSidW",
+    BOOL, TEXT, POINTER, wintypes.LPWSTR, PDWORD, wintypes.LPWSTR, PDWORD, PDWORD,
+)  # fmt: skip
+_StringToDescriptor = declare(
+    ADVAPI32, "ConvertStringSecurityDescriptorToSecurityDescriptorW", BOOL, TEXT, DWORD, PPOINTER, PDWORD
 )
-_ConvertSidToStringSidW = _declare(_advapi32, "ConvertSidToStringSidW", _BOOL, _POINTER, _PPOINTER)
-_ConvertStringSidToSidW = _declare(_advapi32, "ConvertStringSidToSidW", _BOOL, wintypes.LPCWSTR, _PPOINTER)
-_LookupAccountSidW = _declare(
-    _advapi32, "LookupAccountSidW",
-    _BOOL, wintypes.LPCWSTR, _POINTER, wintypes.LPWSTR, _PDWORD, wintypes.LPWSTR, _PDWORD, _PDWORD,
+_DescriptorToString = declare(
+    ADVAPI32, "ConvertSecurityDescriptorToStringSecurityDescriptorW", BOOL, POINTER, DWORD, DWORD, PPOINTER, PDWORD
+)
+_GetSecurityInfo = declare(
+    ADVAPI32, "GetSecurityInfo",
+    DWORD, HANDLE, ctypes.c_int, DWORD, PPOINTER, PPOINTER, PPOINTER, PPOINTER, PPOINTER,
 )  # fmt: skip
-_StringToDescriptor = _declare(
-    _advapi32,
-    "ConvertStringSecurityDescriptorToSecurityDescriptorW",
-    _BOOL, wintypes.LPCWSTR, _DWORD, _PPOINTER, _PDWORD,
-)  # fmt: skip
-_DescriptorToString = _declare(
-    _advapi32,
-    "ConvertSecurityDescriptorToStringSecurityDescriptorW",
-    _BOOL, _POINTER, _DWORD, _DWORD, _PPOINTER, _PDWORD,
-)  # fmt: skip
-_GetSecurityInfo = _declare(
-    _advapi32, "GetSecurityInfo",
-    _DWORD, _HANDLE, ctypes.c_int, _DWORD, _PPOINTER, _PPOINTER, _PPOINTER, _PPOINTER, _PPOINTER,
-)  # fmt: skip
-
-
-def _check(ok: object) -> None:
-    if not ok:
-        raise ctypes.WinError(ctypes.get_last_error())
 
 
 def _take_text(pointer: ctypes.c_void_p) -> str:
@@ -81,7 +80,7 @@ def _take_text(pointer: ctypes.c_void_p) -> str:
 
 def _sid_text(sid: int | None) -> str:
     text = ctypes.c_void_p()
-    _check(_ConvertSidToStringSidW(sid, ctypes.byref(text)))
+    check(_ConvertSidToStringSidW(sid, ctypes.byref(text)))
     return _take_text(text)
 
 
@@ -90,7 +89,7 @@ def sid_of_process(pid: int | None = None) -> str:
     if pid is None:
         return _sid_of(_GetCurrentProcess())
     process = _OpenProcess(_PROCESS_QUERY_LIMITED_INFORMATION, False, pid)
-    _check(process)
+    check(process)
     try:
         return _sid_of(process)
     finally:
@@ -104,13 +103,13 @@ def own_sid() -> str:
 
 def _sid_of(process: int) -> str:
     token = wintypes.HANDLE()
-    _check(_OpenProcessToken(process, _TOKEN_QUERY, ctypes.byref(token)))
+    check(_OpenProcessToken(process, _TOKEN_QUERY, ctypes.byref(token)))
     assert token.value is not None
     try:
         size = wintypes.DWORD()
         _GetTokenInformation(token, _TOKEN_USER, None, 0, ctypes.byref(size))
         buffer = ctypes.create_string_buffer(max(size.value, 16))
-        _check(_GetTokenInformation(token, _TOKEN_USER, buffer, len(buffer), ctypes.byref(size)))
+        check(_GetTokenInformation(token, _TOKEN_USER, buffer, len(buffer), ctypes.byref(size)))
         # TOKEN_USER begins with a pointer to the SID, which lies behind it in the same buffer.
         return _sid_text(ctypes.c_void_p.from_buffer(buffer).value)
     finally:
@@ -140,8 +139,8 @@ class Descriptor:
 
     def __init__(self, sddl: str) -> None:
         self._pointer = ctypes.c_void_p()
-        _check(_StringToDescriptor(sddl, _SDDL_REVISION, ctypes.byref(self._pointer), None))
-        self.attributes = SecurityAttributes(ctypes.sizeof(SecurityAttributes), self._pointer, False)
+        check(_StringToDescriptor(sddl, _SDDL_REVISION, ctypes.byref(self._pointer), None))
+        self.attributes = SecurityAttributes.of(self._pointer)
 
     def __del__(self) -> None:
         _LocalFree(self._pointer)
@@ -162,7 +161,7 @@ def descriptor_of(handle: int) -> str:
     descriptor, text = ctypes.c_void_p(), ctypes.c_void_p()
     _query(handle, _OWNER | _DACL, None, descriptor)
     try:
-        _check(_DescriptorToString(descriptor, _SDDL_REVISION, _OWNER | _DACL, ctypes.byref(text), None))
+        check(_DescriptorToString(descriptor, _SDDL_REVISION, _OWNER | _DACL, ctypes.byref(text), None))
         return _take_text(text)
     finally:
         _LocalFree(descriptor)
@@ -173,3 +172,21 @@ def _query(handle: int, parts: int, owner: ctypes.c_void_p | None, descriptor: c
     error = _GetSecurityInfo(handle, _SE_KERNEL_OBJECT, parts, target, None, None, None, ctypes.byref(descriptor))
     if error:
         raise ctypes.WinError(error)
+
+
+def file_owner_and_list(handle: int) -> tuple[str, bytes | None]:
+    """The SID of the owner of a file or directory, and its access list as it is in memory; None where it has none."""
+    owner, acl, descriptor = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+    error = _GetSecurityInfo(
+        handle, _SE_FILE_OBJECT, _OWNER | _DACL,
+        ctypes.byref(owner), None, ctypes.byref(acl), None, ctypes.byref(descriptor),
+    )  # fmt: skip
+    if error:
+        raise ctypes.WinError(error)
+    try:
+        if not acl.value:
+            return _sid_text(owner.value), None
+        size = int.from_bytes(ctypes.string_at(acl.value + 2, 2), "little")  # AclSize of ACL
+        return _sid_text(owner.value), ctypes.string_at(acl.value, size)
+    finally:
+        _LocalFree(descriptor)

@@ -1,4 +1,4 @@
-"""A file that is locked as long as its owner lives, with the owner's pid in it: Win32's own locks."""
+"""A file that is locked as long as its owner lives, with the owner's pid in it."""
 
 # ruff: noqa: E402 - the type checker stops at the platform check, so that comes before what only Windows has
 
@@ -11,27 +11,20 @@ assert sys.platform == "win32"
 import ctypes
 import msvcrt
 import os
-from ctypes import wintypes
 from typing import Final
 
-from ._win32 import Overlapped
+from .calls import BOOL, DWORD, ERROR_LOCK_VIOLATION, HANDLE, KERNEL32, POVERLAPPED, Overlapped, declare
 
 __all__ = ["lock_file", "read_pid", "unlock_file", "write_pid"]
 
 _EXCLUSIVE: Final = 0x2
 _FAIL_IMMEDIATELY: Final = 0x1
-_ERROR_LOCK_VIOLATION: Final = 33
 _PID_BYTES: Final = 32
 # A lock bars others from the bytes under it, and the pid is for all to read. So what is locked is a byte that no such
 # file ever has.
 _LOCKED_HIGH: Final = 0x4000_0000
 
-_kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-_LockFileEx = _kernel32.LockFileEx
-_LockFileEx.restype = wintypes.BOOL
-_LockFileEx.argtypes = (
-    wintypes.HANDLE, wintypes.DWORD, wintypes.DWORD, wintypes.DWORD, wintypes.DWORD, ctypes.POINTER(Overlapped)
-)  # fmt: skip
+_LockFileEx = declare(KERNEL32, "LockFileEx", BOOL, HANDLE, DWORD, DWORD, DWORD, DWORD, POVERLAPPED)
 
 
 def lock_file(path: str) -> int | None:
@@ -47,7 +40,7 @@ def lock_file(path: str) -> int | None:
         if _LockFileEx(msvcrt.get_osfhandle(fd), _EXCLUSIVE | _FAIL_IMMEDIATELY, 0, 1, 0, ctypes.byref(place)):
             return fd
         error = ctypes.get_last_error()
-        if error != _ERROR_LOCK_VIOLATION:
+        if error != ERROR_LOCK_VIOLATION:
             raise ctypes.WinError(error)
     except BaseException:
         os.close(fd)

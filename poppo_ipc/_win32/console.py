@@ -1,4 +1,4 @@
-"""Windows' console: whether it takes the escape sequences of terminals. The foreign calls of that subject."""
+"""Windows' console: whether it takes the escape sequences of terminals."""
 
 # ruff: noqa: E402 - the type checker stops at the platform check
 
@@ -10,26 +10,22 @@ assert sys.platform == "win32"
 
 import ctypes
 import msvcrt
-from ctypes import wintypes
 from typing import Final
+
+from .calls import BOOL, DWORD, HANDLE, KERNEL32, PDWORD, declare
 
 __all__ = ["knows_colours"]
 
 _ENABLE_VIRTUAL_TERMINAL_PROCESSING: Final = 0x0004
 
-_kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-_GetConsoleMode = _kernel32.GetConsoleMode
-_GetConsoleMode.argtypes = (wintypes.HANDLE, ctypes.POINTER(wintypes.DWORD))
-_GetConsoleMode.restype = wintypes.BOOL
-_SetConsoleMode = _kernel32.SetConsoleMode
-_SetConsoleMode.argtypes = (wintypes.HANDLE, wintypes.DWORD)
-_SetConsoleMode.restype = wintypes.BOOL
+_GetConsoleMode = declare(KERNEL32, "GetConsoleMode", BOOL, HANDLE, PDWORD)
+_SetConsoleMode = declare(KERNEL32, "SetConsoleMode", BOOL, HANDLE, DWORD)
 
 
 def knows_colours(descriptor: int) -> bool:
     """Have the console behind an open descriptor take escape sequences; False where it is none, or an old one."""
     handle = msvcrt.get_osfhandle(descriptor)
-    mode = wintypes.DWORD()
+    mode = DWORD()
     if not _GetConsoleMode(handle, ctypes.byref(mode)):
         return False
     return bool(_SetConsoleMode(handle, mode.value | _ENABLE_VIRTUAL_TERMINAL_PROCESSING))

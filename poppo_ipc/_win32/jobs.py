@@ -1,7 +1,7 @@
-"""Job objects: what a worker and all that it starts are in, and cannot leave. The foreign calls of that subject.
+"""Job objects: processes that can be counted, listed and ended together, with all that they start.
 
-A job made here kills its processes when its last handle is closed, and its only handle is the daemon's: however the
-daemon ends, Windows closes it. See https://learn.microsoft.com/windows/win32/procthread/job-objects
+Nobody can leave a job that does not let its processes out. See
+https://learn.microsoft.com/windows/win32/procthread/job-objects
 """
 
 # ruff: noqa: E402 - the type checker stops at the platform check
@@ -17,6 +17,19 @@ import struct
 from ctypes import wintypes
 from typing import Final
 
+from .calls import (
+    BOOL,
+    DWORD,
+    ERROR_MORE_DATA,
+    HANDLE,
+    KERNEL32,
+    POINTER,
+    TEXT,
+    check,
+    close_handle,
+    declare,
+)
+
 __all__ = ["Job"]
 
 _BASIC_ACCOUNTING: Final = 1
@@ -26,9 +39,8 @@ _DIE_ON_UNHANDLED_EXCEPTION: Final = 0x0400
 _KILL_ON_JOB_CLOSE: Final = 0x2000
 
 _PROCESS_TERMINATE: Final = 0x0001
+_PROCESS_SET_QUOTA: Final = 0x0100
 _PROCESS_QUERY_INFORMATION: Final = 0x0400
-
-_ERROR_MORE_DATA: Final = 234
 
 #: Processes that a list has room for at first, and the room of its two counts.
 _FEW: Final = 64
@@ -70,54 +82,52 @@ class _Accounting(ctypes.Structure):
     )
 
 
-_kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-
-_CreateJobObject = _kernel32.CreateJobObjectW
-_CreateJobObject.argtypes = (wintypes.LPVOID, wintypes.LPCWSTR)
-_CreateJobObject.restype = wintypes.HANDLE
-_SetInformation = _kernel32.SetInformationJobObject
-_SetInformation.argtypes = (wintypes.HANDLE, ctypes.c_int, wintypes.LPVOID, wintypes.DWORD)
-_SetInformation.restype = wintypes.BOOL
-_QueryInformation = _kernel32.QueryInformationJobObject
-_QueryInformation.argtypes = (wintypes.HANDLE, ctypes.c_int, wintypes.LPVOID, wintypes.DWORD, wintypes.LPVOID)
-_QueryInformation.restype = wintypes.BOOL
-_TerminateJobObject = _kernel32.TerminateJobObject
-_TerminateJobObject.argtypes = (wintypes.HANDLE, wintypes.UINT)
-_TerminateJobObject.restype = wintypes.BOOL
-_IsProcessInJob = _kernel32.IsProcessInJob
-_IsProcessInJob.argtypes = (wintypes.HANDLE, wintypes.HANDLE, ctypes.POINTER(wintypes.BOOL))
-_IsProcessInJob.restype = wintypes.BOOL
-_OpenProcess = _kernel32.OpenProcess
-_OpenProcess.argtypes = (wintypes.DWORD, wintypes.BOOL, wintypes.DWORD)
-_OpenProcess.restype = wintypes.HANDLE
-_TerminateProcess = _kernel32.TerminateProcess
-_TerminateProcess.argtypes = (wintypes.HANDLE, wintypes.UINT)
-_TerminateProcess.restype = wintypes.BOOL
-_CloseHandle = _kernel32.CloseHandle
-_CloseHandle.argtypes = (wintypes.HANDLE,)
-_CloseHandle.restype = wintypes.BOOL
+_CreateJobObjectW = declare(KERNEL32, "CreateJobObjectW", HANDLE, POINTER, TEXT)
+_AssignProcessToJobObject = declare(KERNEL32, "AssignProcessToJobObject", BOOL, HANDLE, HANDLE)
+_SetInformation = declare(KERNEL32, "SetInformationJobObject", BOOL, HANDLE, ctypes.c_int, POINTER, DWORD)
+_QueryInformation = declare(KERNEL32, "QueryInformationJobObject", BOOL, HANDLE, ctypes.c_int, POINTER, DWORD, POINTER)
+_TerminateJobObject = declare(KERNEL32, "TerminateJobObject", BOOL, HANDLE, wintypes.UINT)
+_IsProcessInJob = declare(KERNEL32, "IsProcessInJob", BOOL, HANDLE, HANDLE, ctypes.POINTER(BOOL))
+_OpenProcess = declare(KERNEL32, "OpenProcess", HANDLE, DWORD, BOOL, DWORD)
+_TerminateProcess = declare(KERNEL32, "TerminateProcess", BOOL, HANDLE, wintypes.UINT)
 
 
 class Job:
-    """A job object with no process in it yet; `handle` is for the start of one inside it. Raises OSError."""
+    """A job object with no process in it yet; `handle` is for the start of one inside it. Raises OSError.
 
-    def __init__(self) -> None:
-        self.handle: int = _CreateJobObject(None, None) or 0
-        _check(self.handle)
+    Args:
+        lasting: whether what is in it lives on when the job is closed. Else that ends it, and so does the end of this
+            process, however it comes, as Windows then closes the handle, the only one; and nothing in it stops at the
+            box in which Windows tells of a crash, where nobody is to answer it.
+    """
+
+    handle: int = 0  # for __del__, where none could be made
+
+    def __init__(self, *, lasting: bool = False) -> None:
+        self.handle = check(_CreateJobObjectW(None, None))
+        if lasting:
+            return
         limits = _ExtendedLimits()
-        # Nobody is there to answer the box in which Windows would tell of a crash.
         limits.basic.flags = _KILL_ON_JOB_CLOSE | _DIE_ON_UNHANDLED_EXCEPTION
         try:
-            _check(_SetInformation(self.handle, _EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits)))
+            check(_SetInformation(self.handle, _EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits)))
         except OSError:
             self.close()
             raise
+
+    def add(self, pid: int) -> None:
+        """Put a process of ours, and what it starts from now on, into the job. Raises OSError."""
+        process = check(_OpenProcess(_PROCESS_TERMINATE | _PROCESS_SET_QUOTA, False, pid))
+        try:
+            check(_AssignProcessToJobObject(self.handle, process))
+        finally:
+            close_handle(process)
 
     @property
     def active(self) -> int:
         """Processes that have not ended."""
         found = _Accounting()
-        _check(_QueryInformation(self.handle, _BASIC_ACCOUNTING, ctypes.byref(found), ctypes.sizeof(found), None))
+        check(_QueryInformation(self.handle, _BASIC_ACCOUNTING, ctypes.byref(found), ctypes.sizeof(found), None))
         return int(found.active)
 
     def processes(self) -> list[int]:
@@ -130,13 +140,13 @@ class Job:
             assigned, count = struct.unpack_from("II", found)
             if done and count >= assigned:
                 return found[_COUNTS_SIZE : _COUNTS_SIZE + count]
-            if not done and ctypes.get_last_error() != _ERROR_MORE_DATA:
+            if not done and ctypes.get_last_error() != ERROR_MORE_DATA:
                 raise ctypes.WinError(ctypes.get_last_error())
             room = 2 * max(room, assigned)
 
     def kill(self, code: int) -> None:
         """End all processes, with this exit code. They are about to be gone when it returns."""
-        _check(_TerminateJobObject(self.handle, code))
+        check(_TerminateJobObject(self.handle, code))
 
     def kill_one(self, pid: int, code: int) -> None:
         """End one process, if it is of this job: its number may be another's by now."""
@@ -144,19 +154,17 @@ class Job:
         if not process:
             return  # it has gone
         try:
-            inside = wintypes.BOOL()
+            inside = BOOL()
             if _IsProcessInJob(process, self.handle, ctypes.byref(inside)) and inside.value:
                 _TerminateProcess(process, code)  # refused for one that is about to go
         finally:
-            _CloseHandle(process)
+            close_handle(process)
 
     def close(self) -> None:
-        """Give the handle back; it is the last one, so this ends whatever still runs. Idempotent."""
+        """Give the handle back, the last one: unless the job is lasting, this ends whatever still runs. Idempotent."""
         handle, self.handle = self.handle, 0
         if handle:
-            _CloseHandle(handle)
+            close_handle(handle)
 
-
-def _check(done: int) -> None:
-    if not done:
-        raise ctypes.WinError(ctypes.get_last_error())
+    def __del__(self) -> None:
+        self.close()
