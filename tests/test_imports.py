@@ -19,6 +19,7 @@ BASE = {"errors", "limits"}
 WIRE = BASE | {"protocol", "commands"}
 #: What each part may import besides itself. `_version` is free to all, and the names of the package itself to nobody.
 MAY_IMPORT = {
+    "_exits": set(),
     "_lazy": set(),
     "_version": set(),
     "_win32": set(),
@@ -28,8 +29,8 @@ MAY_IMPORT = {
     "commands": BASE | {"protocol"},
     "transport": BASE | {"_win32"},
     "server": WIRE | {"transport"},
-    "client": WIRE | {"_win32", "transport"},
-    "daemon": WIRE | {"_win32", "transport", "server"},
+    "client": WIRE | {"_exits", "_win32", "transport"},
+    "daemon": WIRE | {"_exits", "_win32", "transport", "server"},
     "cli": WIRE | {"_win32", "transport", "server", "client", "daemon", "testing"},
     "testing": WIRE | {"transport", "server", "client", "daemon"},
     "__main__": {"cli"},

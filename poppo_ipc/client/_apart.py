@@ -6,9 +6,7 @@ import sys
 
 if sys.platform == "win32":
     from poppo_ipc.client._apart_windows import Apart as Apart
-    from poppo_ipc.client._apart_windows import exit_text as exit_text
 else:
     from poppo_ipc.client._apart_unix import Apart as Apart
-    from poppo_ipc.client._apart_unix import exit_text as exit_text
 
-__all__ = ["Apart", "exit_text"]
+__all__ = ["Apart"]

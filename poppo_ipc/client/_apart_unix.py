@@ -19,7 +19,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
-__all__ = ["Apart", "exit_text"]
+__all__ = ["Apart"]
 
 
 class Apart:
@@ -81,13 +81,3 @@ class Apart:
         # A group that lives on without its first process keeps the number from others.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
-
-
-def exit_text(code: int) -> str:
-    """How a program ended, in words."""
-    if code >= 0:
-        return f"with exit code {code}"
-    try:
-        return f"by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"by signal {-code}"

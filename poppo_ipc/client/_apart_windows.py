@@ -19,13 +19,11 @@ from typing import Final
 from poppo_ipc._win32.calls import ERROR_ACCESS_DENIED
 from poppo_ipc._win32.jobs import Job
 
-__all__ = ["Apart", "exit_text"]
+__all__ = ["Apart"]
 
 _FLAGS: Final = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
 #: The exit code of what is ended here: the same as that of `Popen.kill`.
 _KILLED: Final = 1
-#: Exit codes from here on are the system's own words, which people know in hexadecimal.
-_SYSTEM_CODES: Final = 0x80000000
 
 
 class Apart:
@@ -97,8 +95,3 @@ class Apart:
     def kill(self) -> None:
         """End it at once, with all that it has started since it was in its job, which is a moment after its start."""
         self._job.kill(_KILLED)
-
-
-def exit_text(code: int) -> str:
-    """How a program ended, in words."""
-    return f"with exit code {code:#x}" if code >= _SYSTEM_CODES else f"with exit code {code}"

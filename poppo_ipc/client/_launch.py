@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final
 
-from poppo_ipc.client._apart import Apart, exit_text
+from poppo_ipc._exits import exit_text
+from poppo_ipc.client._apart import Apart
 from poppo_ipc.client._output import Output
 from poppo_ipc.errors import ConnectFailed
 
@@ -65,7 +66,7 @@ class Child:
 
     @property
     def ending(self) -> str:
-        """How it ended, in words."""
+        """How it ended, in words: `exited with code 3`."""
         return exit_text(self._process.wait())
 
     def ask_to_end(self) -> None:

@@ -123,7 +123,7 @@ async def test_its_own_last_words_are_told(
     with pytest.raises(DaemonStartFailed) as failed:
         async with opened(how, address, command=DAEMON):
             pass
-    assert str(failed.value) == "The daemon ended with exit code 1 before it was ready: the disk is made of cheese"
+    assert str(failed.value) == "The daemon exited with code 1 before it was ready: the disk is made of cheese"
     assert (failed.value.exit_code, failed.value.retryable) == (1, False)
     assert failed.value.output == "a line before\nthe disk is made of cheese\n"
     assert Path(beside(Address.parse(address), ".log")).read_text() == failed.value.output
@@ -175,7 +175,7 @@ def test_a_log_goes_on_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("of the day before\n")
     child = spawn([sys.executable, "-c", "print('no space left')"], LogFile(path))
-    assert child.ending == "with exit code 0"
+    assert child.ending == "exited with code 0"
     assert child.output.text() == "no space left\n"
     child.kill()
     assert path.read_text() == "of the day before\nno space left\n"
@@ -186,7 +186,7 @@ def test_what_a_program_left_behind_is_ended_with_it(tmp_path: Path) -> None:
         "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid)"
     )
     child = spawn([sys.executable, "-c", leaves], LogFile(tmp_path / "log"))
-    assert child.ending == "with exit code 0"
+    assert child.ending == "exited with code 0"
     left = psutil.Process(int(child.output.text()))
     child.kill()
     left.wait(PATIENCE)

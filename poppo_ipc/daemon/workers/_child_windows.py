@@ -22,7 +22,7 @@ from typing import Final
 
 import trio
 
-from poppo_ipc.daemon.workers._exits import KILLED
+from poppo_ipc._exits import KILLED
 from poppo_ipc._win32.calls import close_handle
 from poppo_ipc._win32.events import Event
 from poppo_ipc._win32.jobs import Job

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from poppo_ipc._exits import exit_text
 from poppo_ipc.daemon.workers._call import Result, failed
-from poppo_ipc.daemon.workers._exits import exit_text
 from poppo_ipc.daemon.workers._output import pass_on
 from poppo_ipc.daemon.workers._program import BatchFile, command_environment, program_of
 

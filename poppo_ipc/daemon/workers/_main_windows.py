@@ -22,8 +22,8 @@ from typing import Final
 
 import msgspec
 
+from poppo_ipc._exits import STOPPED
 from poppo_ipc.daemon.workers import _messages as messages
-from poppo_ipc.daemon.workers._exits import STOPPED
 from poppo_ipc.daemon.workers._loop import Loop, Phase, read_message
 
 __all__ = ["main"]

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 import trio
 
+from poppo_ipc._exits import exit_text
 from poppo_ipc.daemon.workers import _messages as messages
 from poppo_ipc.daemon.workers._child import STREAMS, StreamName, start_child
-from poppo_ipc.daemon.workers._exits import exit_text
 from poppo_ipc.protocol import FrameDecoder
 
 __all__ = ["WorkerProcess", "encoded_setup"]

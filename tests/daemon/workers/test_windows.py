@@ -22,7 +22,7 @@ from poppo_ipc._processes import exit_code
 from poppo_ipc._security import descriptor_of, own_sid, owner_of
 from poppo_ipc._starting import start_in_job
 
-from poppo_ipc.daemon.workers._exits import KILLED
+from poppo_ipc._exits import KILLED
 from poppo_ipc._win32 import jobs
 from poppo_ipc.daemon.workers import Ending
 from poppo_ipc.daemon.workers import _pipes_windows as pipes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poppo_ipc.daemon.workers._exits import KILLED, STOPPED, exit_text
+from poppo_ipc._exits import KILLED, STOPPED, exit_text
 
 
 @pytest.mark.parametrize(
