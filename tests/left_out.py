@@ -38,6 +38,7 @@ TERMINAL = "a Unix terminal (pty) is what this looks at"
 TICKS = (
     "Windows counts a process's time in ticks of 16 ms, too few to compare; the code measured is the same everywhere"
 )
+UNITS = "systemd and launchd are those of Unix; the Task Scheduler's file is looked at on every system"
 UNIX_SOCKETS = "Python has no Unix sockets on Windows"
 WINDOWS_PATHS = "the paths are those of Windows"
 
@@ -76,10 +77,10 @@ ON_WINDOWS = {
     "cli/test_serve_daemon.py::test_a_second_signal_ends_it_at_once_though_a_task_runs": SIGNALS,
     "cli/test_serve_daemon.py::test_settings_are_read_again_on_sighup": SIGNALS,
     "cli/test_serve_daemon.py::test_the_service_manager_hears_how_it_is": ACTIVATION,
-    "cli/test_service.py::test_launchd_gets_a_property_list": UNIX_SOCKETS,
-    "cli/test_service.py::test_files_that_say_something_else_are_left_alone": UNIX_SOCKETS,
-    "cli/test_service.py::test_systemd_has_nothing_against_the_units": UNIX_SOCKETS,
-    "cli/test_service.py::test_the_printed_units_are_those_that_are_written": UNIX_SOCKETS,
+    "cli/test_service.py::test_files_that_say_something_else_are_left_alone[systemd]": UNITS,
+    "cli/test_service.py::test_launchd_gets_a_property_list": UNITS,
+    "cli/test_service.py::test_systemd_has_nothing_against_the_units": UNITS,
+    "cli/test_service.py::test_the_printed_units_are_those_that_are_written": UNITS,
     "cli/test_service.py::test_the_units_socket_and_command_start_a_daemon_that_tells_systemd": ACTIVATION,
     "cli/test_service.py::test_the_wait_for_the_end_of_an_activated_daemon_does_not_activate_the_next": ACTIVATION,
     "cli/test_start.py::test_ctrl_c_ends_what_it_started": SIGNALS,

@@ -86,13 +86,22 @@ def test_the_printed_units_are_those_that_are_written(place: Path, settings: tup
     assert [part.strip() for part in parts] == [(home / name).read_text().strip() for name in names]
 
 
-def test_files_that_say_something_else_are_left_alone(place: Path, settings: tuple[str, ...]) -> None:
-    shell = Shell({"XDG_CONFIG_HOME": str(place)})
-    assert shell.ask("service", "--systemd", *settings).code == 0
-    assert shell.ask("service", "--systemd", *settings).code == 0
-    file = place / "systemd" / "user" / "poppo-ipc.service"
+@pytest.mark.parametrize(
+    ("manager", "address", "name"),
+    [
+        ("systemd", "{}/sock", "systemd/user/poppo-ipc.service"),
+        ("schtasks", "npipe:it", ".poppobuilder/poppo-ipc.xml"),
+    ],
+    ids=["systemd", "schtasks"],
+)
+def test_files_that_say_something_else_are_left_alone(place: Path, manager: str, address: str, name: str) -> None:
+    shell = Shell(dict.fromkeys(("XDG_CONFIG_HOME", "HOME", "USERPROFILE"), str(place)))
+    asked = ("service", f"--{manager}", "--socket", address.format(place), "--workers", "0")
+    assert shell.ask(*asked).code == 0
+    assert shell.ask(*asked).code == 0
+    file = place / name
     file.write_text("mine")
-    ran = shell.ask("service", "--systemd", *settings)
+    ran = shell.ask(*asked)
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith(f"poppo-ipc: There is already {file}, and it says something else.")
     assert file.read_text() == "mine"
