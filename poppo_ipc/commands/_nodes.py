@@ -58,6 +58,9 @@ class Node:
     metas: tuple[msgspec.Meta, ...] = ()
 
 
+# Types are put together here from types that only the run knows. The type checker takes brackets for an annotation, and
+# `|` has no form for any number of members: hence what is ignored below.
+
 _LISTS: Final = (
     list,
     collections.abc.Sequence,

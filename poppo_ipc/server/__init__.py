@@ -10,6 +10,7 @@ from poppo_ipc.server._auth import TokenAuth as TokenAuth
 from poppo_ipc.server._auth import TokenFileError as TokenFileError
 from poppo_ipc.server._auth import generate_token as generate_token
 from poppo_ipc.server._auth import read_token_file as read_token_file
+from poppo_ipc.server._block import running as running
 from poppo_ipc.server._eventlog import EventLog as EventLog
 from poppo_ipc.server._fanout import encode_event as encode_event
 from poppo_ipc.server._outbox import EventFrame as EventFrame
@@ -19,6 +20,5 @@ from poppo_ipc.server._server import OWN_USERS as OWN_USERS
 from poppo_ipc.server._server import Observer as Observer
 from poppo_ipc.server._server import Publisher as Publisher
 from poppo_ipc.server._server import Server as Server
-from poppo_ipc.server._server import ServerStatistics as ServerStatistics
-from poppo_ipc.server._server import SessionInfo as SessionInfo
-from poppo_ipc.server._server import running as running
+from poppo_ipc.server._statistics import ServerStatistics as ServerStatistics
+from poppo_ipc.server._statistics import SessionInfo as SessionInfo

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 import anyio
 import trio
-from attrs import frozen
 
 from poppo_ipc._version import __version__
 from poppo_ipc.commands import Command, EventDeclaration, Principal, Router
@@ -30,6 +28,7 @@ from poppo_ipc.server._lowlevel import checkpoint
 from poppo_ipc.server._outbox import EventFrame
 from poppo_ipc.server._refusal import close, turn_away
 from poppo_ipc.server._session import Session
+from poppo_ipc.server._statistics import ServerStatistics, SessionInfo, session_info
 from poppo_ipc.server._timers import Timers
 from poppo_ipc.transport import (
     OWN_AND_ROOT,
@@ -41,7 +40,7 @@ from poppo_ipc.transport import (
     listen,
 )
 
-__all__ = ["OWN_USERS", "Observer", "Publisher", "Server", "ServerStatistics", "SessionInfo", "running"]
+__all__ = ["OWN_USERS", "Observer", "Publisher", "Server"]
 
 logger = logging.getLogger("poppo_ipc.server")
 
@@ -59,46 +58,6 @@ class Publisher(Protocol):
 #: Is told of each command that was answered: its name ("" where there is no such command), the seconds from its
 #: arrival to its answer, and the code of its error or None. Called for every command: it is quick, and raises nothing.
 Observer = Callable[[str, float, str | None], None]
-
-
-@frozen(kw_only=True)
-class SessionInfo:
-    """One client, as it stood when it was asked for."""
-
-    id: str
-    principal: Principal
-    peer: PeerCredentials | None
-    since: datetime
-    authenticated: bool
-    capabilities: frozenset[str]
-    running: int
-    """Commands that it has running."""
-    subscriptions: int
-    commands: int
-    """Commands that it has sent."""
-    errors: int
-    """Of these, those answered with an error."""
-    events: int
-    """Events queued for it."""
-    dropped_events: int
-    """Events that it lost, as its outbox was full."""
-    outbox_bytes: int
-    """Bytes that wait for it."""
-    bytes_in: int
-    bytes_out: int
-
-
-@frozen(kw_only=True)
-class ServerStatistics:
-    """What a server is doing."""
-
-    sessions: int
-    running: int
-    """Commands that run, of all clients and of those that have gone."""
-    kept_events: int
-    kept_answers: int
-    seq: int
-    """The number of the last event."""
 
 
 class Server:
@@ -333,7 +292,7 @@ class Server:
         self.fanout.settle()
         now, wall = trio.current_time(), datetime.now(UTC)
         return tuple(
-            _info(session, wall - timedelta(seconds=now - session.since))
+            session_info(session, wall - timedelta(seconds=now - session.since))
             for session in self._sessions.values()
             if not session.over
         )
@@ -430,27 +389,6 @@ class Server:
         return {} if data is None else declaration.encode(data)
 
 
-def _info(session: Session, since: datetime) -> SessionInfo:
-    counters = session.counters
-    return SessionInfo(
-        id=session.id,
-        principal=session.principal,
-        peer=session.peer,
-        since=since,
-        authenticated=session.connection.authenticated or not session.connection.auth_required,
-        capabilities=session.connection.capabilities,
-        running=len(session.running),
-        subscriptions=len(session.subscriptions),
-        commands=counters.commands,
-        errors=counters.errors,
-        events=counters.events,
-        dropped_events=session.outbox.dropped,
-        outbox_bytes=session.outbox.bytes,
-        bytes_in=counters.bytes_in,
-        bytes_out=session.writer.bytes_out,
-    )
-
-
 def _uids(allow: Collection[int | str] | str | None) -> Collection[int | str] | None:
     if allow is None:
         return None
@@ -459,28 +397,3 @@ def _uids(allow: Collection[int | str] | str | None) -> Collection[int | str] | 
             raise DeclarationError(f"allow_uids is {allow!r}; give a collection of uids or SIDs, OWN_USERS or None")
         return OWN_AND_ROOT
     return frozenset(allow)
-
-
-@asynccontextmanager
-async def running(*servers: Server) -> AsyncIterator[Server]:
-    """Serve inside the block, for short programs and tests; gives the (first) server, bound and accepting.
-
-    At the end of the block, also by an exception or cancellation, the servers stop: gracefully where nothing was
-    cancelled. An exception of the block comes out bare, and so does one of `serve` that comes before it.
-    """
-    if not servers:
-        raise DeclarationError("running() needs a server")
-    failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        serving: list[Server] = []
-        try:
-            for server in servers:
-                await nursery.start(server.serve)
-                serving.append(server)
-            yield servers[0]
-        except Exception as error:
-            failure = error
-        for server in serving:
-            server.stop_soon()
-    if failure is not None:
-        raise failure

@@ -138,7 +138,7 @@ class FakeDaemon(Expecting):
         wrapper.__signature__ = signature.replace(
             parameters=[each for each in signature.parameters.values() if each.name != name]
         )
-        return wrapper  # type: ignore[no-any-return]
+        return wrapper  # type: ignore[no-any-return]  # it takes and gives what the function does
 
     # -- where it is --------------------------------------------------------------------------------------------------
 

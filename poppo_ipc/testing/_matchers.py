@@ -18,7 +18,7 @@ class _Any:
     def __eq__(self, other: object) -> bool:
         return True
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # how Python has it for what has no hash
 
     def __repr__(self) -> str:
         return "ANY"
