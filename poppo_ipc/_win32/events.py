@@ -27,13 +27,13 @@ _WaitForMultipleObjects = declare(KERNEL32, "WaitForMultipleObjects", DWORD, DWO
 
 
 class Event:
-    """An event that stays set until an operation that has it begins. Its handle is closed with this object.
+    """An event that stays set until an operation that has it begins. It goes with this object at the latest.
 
     Args:
         inheritable: whether processes that are started may have it too.
     """
 
-    handle = 0  # for __del__, where none could be made
+    handle = 0  # for close, where none could be made
 
     def __init__(self, *, inheritable: bool = False) -> None:
         attributes = SecurityAttributes.of(None, inheritable=inheritable)
@@ -43,9 +43,14 @@ class Event:
         """Set it."""
         check(_SetEvent(self.handle))
 
+    def close(self) -> None:
+        """Close its handle before that. Idempotent. No operation may have it any more, and no thread wait for it."""
+        handle, self.handle = self.handle, 0
+        if handle:
+            close_handle(handle)
+
     def __del__(self) -> None:
-        if self.handle:
-            close_handle(self.handle)
+        self.close()
 
 
 def wait_any(events: Sequence[Event], seconds: float | None) -> int | None:

@@ -37,7 +37,15 @@ from .calls import (
 from .files import create_file
 
 __all__ = [
-    "PIPE_BYTES",
+    "FILE_FLAG_FIRST_PIPE_INSTANCE",
+    "FILE_FLAG_OVERLAPPED",
+    "PIPE_ACCESS_DUPLEX",
+    "PIPE_ACCESS_INBOUND",
+    "PIPE_ACCESS_OUTBOUND",
+    "PIPE_REJECT_REMOTE_CLIENTS",
+    "PIPE_UNLIMITED_INSTANCES",
+    "SECURITY_IDENTIFICATION",
+    "SECURITY_SQOS_PRESENT",
     "cancel",
     "cancel_all",
     "client_process",
@@ -54,9 +62,6 @@ __all__ = [
     "write",
 ]
 
-PIPE_BYTES: Final = 65536
-"""Bytes that a pipe holds before its writer waits."""
-
 PIPE_ACCESS_INBOUND: Final = 0x1
 PIPE_ACCESS_OUTBOUND: Final = 0x2
 PIPE_ACCESS_DUPLEX: Final = 0x3
@@ -67,6 +72,8 @@ PIPE_UNLIMITED_INSTANCES: Final = 255
 SECURITY_SQOS_PRESENT: Final = 0x100000
 SECURITY_IDENTIFICATION: Final = 0x10000
 
+#: Bytes that a pipe holds before its writer waits.
+_PIPE_BYTES: Final = 65536
 _UNKNOWN_SECONDS: Final = 1.0
 
 _CreateNamedPipeW = declare(
@@ -109,8 +116,8 @@ def create_instance(
             flags,
             PIPE_REJECT_REMOTE_CLIENTS,
             instances,
-            PIPE_BYTES,
-            PIPE_BYTES,
+            _PIPE_BYTES,
+            _PIPE_BYTES,
             0,
             ctypes.byref(security),
         )

@@ -1,7 +1,7 @@
 """Starting a process inside a job, with the handles that it is to have and no others.
 
 `subprocess` can name the handles but not the job; and a process that is put into its job after its start may have
-started another before that, or be left for ever where the daemon dies in between.
+started another before that, or be left for ever where this process dies in between.
 """
 
 # ruff: noqa: E402 - the type checker stops at the platform check

@@ -137,7 +137,7 @@ class Starter:
         code, output = child.exit_code, child.output.text()
         assert code is not None
         why = last_line(output)
-        message = f"The daemon {child.ending} before it was ready{f': {why}' if why else ''}"
+        message = f"The daemon ended before it was ready ({child.ending}){f': {why}' if why else ''}"
         return DaemonStartFailed(message, exit_code=code, output=output)
 
     def _end_child(self) -> Generator[float, None, None]:

@@ -108,7 +108,7 @@ class TestPrintedText:
         monkeypatch.setenv("TERM", "xterm" if colours else "dumb")
         monkeypatch.delenv("NO_COLOR", raising=False)
         if sys.platform == "win32":  # there is no console to ask
-            monkeypatch.setattr("poppo_ipc.cli._console.knows_colours", lambda _: colours)
+            monkeypatch.setattr("poppo_ipc._win32.console.knows_colours", lambda _: colours)
         stream = Terminal()
         printed = PrintedText(stream)
         for piece in pieces:

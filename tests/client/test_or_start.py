@@ -123,7 +123,7 @@ async def test_its_own_last_words_are_told(
     with pytest.raises(DaemonStartFailed) as failed:
         async with opened(how, address, command=DAEMON):
             pass
-    assert str(failed.value) == "The daemon exited with code 1 before it was ready: the disk is made of cheese"
+    assert str(failed.value) == "The daemon ended before it was ready (exited with code 1): the disk is made of cheese"
     assert (failed.value.exit_code, failed.value.retryable) == (1, False)
     assert failed.value.output == "a line before\nthe disk is made of cheese\n"
     assert Path(beside(Address.parse(address), ".log")).read_text() == failed.value.output

@@ -199,6 +199,8 @@ class WindowsChild:
             close_handle(end)
         self._pipes.clear()
         self._job.close()
+        self._event.close()
+        self._termination.close()
         close_handle(self._process)
 
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 import trio
-from poppo_ipc._calls import close_handle
-from poppo_ipc._events import Event
-from poppo_ipc._processes import exit_code
-from poppo_ipc._security import descriptor_of, own_sid, owner_of
-from poppo_ipc._starting import start_in_job
 
 from poppo_ipc._exits import KILLED
 from poppo_ipc._win32 import jobs
+from poppo_ipc._win32.calls import close_handle
+from poppo_ipc._win32.events import Event
+from poppo_ipc._win32.processes import exit_code
+from poppo_ipc._win32.security import descriptor_of, own_sid, owner_of
+from poppo_ipc._win32.starting import start_in_job
 from poppo_ipc.daemon.workers import Ending
 from poppo_ipc.daemon.workers import _pipes_windows as pipes
 
