@@ -186,8 +186,12 @@ class BadMessage(RemoteProtocolError):
 
     code = "BAD_MESSAGE"
 
-    def __init__(self, message: str, *, message_id: str | None = None, undecodable: bool = False) -> None:
+    def __init__(
+        self, message: str, *, message_id: str | None = None, undecodable: bool = False, kind: str = ""
+    ) -> None:
         super().__init__(message, message_id=message_id)
+        #: The type of the message, where that is one of the protocol's.
+        self.kind = kind
         #: True where there was not even a type to go by: such frames in a row end a connection.
         self.undecodable = undecodable
 

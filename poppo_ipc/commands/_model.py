@@ -68,9 +68,9 @@ class WireType(Generic[T]):
         except Misfit as misfit:
             raise misfit.as_mismatch() from None
 
-    def schema(self) -> dict[str, Any]:
-        """The JSON Schema (draft 2020-12), whole in itself."""
-        return schema_of(self._node)
+    def schema(self, *, closed: bool = False) -> dict[str, Any]:
+        """The JSON Schema (draft 2020-12), whole in itself. Objects may hold more than it names, unless it is `closed`."""
+        return schema_of(self._node, closed=closed)
 
 
 def _encode_with(node: Node) -> Callable[[Any], Any]:
@@ -122,7 +122,7 @@ class ArgsModel:
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the args object."""
-        return {"type": "object"} if self.fields is None else schema_of_fields(self.fields)
+        return {"type": "object"} if self.fields is None else schema_of_fields(self.fields, closed=True)
 
     def _binder(self, keyword: str | None) -> Callable[[dict[str, Any]], Bound]:
         deliver = _by_position if keyword is None else lambda value: ((), {keyword: value})
@@ -234,10 +234,14 @@ def encode_args(args: Any) -> dict[str, Any]:
     }
 
 
-def schema(wire_type: Any) -> dict[str, Any]:
+def schema(wire_type: Any, *, closed: bool = False) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a type, whole in itself.
+
+    Args:
+        wire_type: any annotation, as `WireType` takes it.
+        closed: objects hold the fields that are named and no others, as those of args.
 
     Raises:
         DeclarationError: JSON cannot carry the type.
     """
-    return WireType[Any](wire_type).schema()
+    return WireType[Any](wire_type).schema(closed=closed)

@@ -23,18 +23,22 @@ __all__ = ["schema_of", "schema_of_fields"]
 _DEFS = "#/$defs/"
 
 
-def schema_of(node: Node) -> dict[str, Any]:
-    """The schema of a compiled annotation. A new dict each time."""
+def schema_of(node: Node, *, closed: bool = False) -> dict[str, Any]:
+    """The schema of a compiled annotation. A new dict each time.
+
+    `closed`: its objects hold the fields that are named and no others. Args are so; what is answered and told may hold
+    more (COMMANDS.md), and who reads it passes that over.
+    """
     if node.fields is not None:
-        schema = schema_of_fields(node.fields)
+        schema = schema_of_fields(node.fields, closed=closed)
     elif node.options:
-        schema = {"anyOf": [schema_of(option) for option in node.options]}
+        schema = {"anyOf": [schema_of(option, closed=closed) for option in node.options]}
     elif node.items:
         count = len(node.items)
-        prefix = [schema_of(item) for item in node.items]
+        prefix = [schema_of(item, closed=closed) for item in node.items]
         schema = {"type": "array", "prefixItems": prefix, "items": False, "minItems": count, "maxItems": count}
     elif node.item is not None:
-        inner = schema_of(node.item)
+        inner = schema_of(node.item, closed=closed)
         of_kind: dict[str, Any] = {"type": "object", "additionalProperties": inner}
         schema = of_kind if node.entries else {"type": "array", "items": inner}
         if node.unique:
@@ -44,21 +48,22 @@ def schema_of(node: Node) -> dict[str, Any]:
     return _with_metas(schema, node)
 
 
-def schema_of_fields(fields: FieldSet) -> dict[str, Any]:
-    """The schema of an object with these fields, and no others."""
+def schema_of_fields(fields: FieldSet, *, closed: bool) -> dict[str, Any]:
+    """The schema of an object with these fields, and, where it is `closed`, no others."""
     schema: dict[str, Any] = {"title": fields.name, "type": "object"}
     doc = None if fields.cls is None else fields.cls.__doc__
     if doc:
         schema["description"] = inspect.cleandoc(doc)
     shown = fields.by_wire.values()
-    schema["properties"] = {field.wire: _property(field) for field in shown}
+    schema["properties"] = {field.wire: _property(field, closed) for field in shown}
     schema["required"] = [field.wire for field in shown if field.required]
-    schema["additionalProperties"] = False
+    if closed:
+        schema["additionalProperties"] = False
     return schema
 
 
-def _property(field: Field) -> dict[str, Any]:
-    schema = schema_of(field.node)
+def _property(field: Field, closed: bool) -> dict[str, Any]:
+    schema = schema_of(field.node, closed=closed)
     if field.info.doc:
         schema = {"description": field.info.doc, **schema}
     with contextlib.suppress(_NoDefault):

@@ -6,6 +6,7 @@ Anything that is wrong with a payload is a `BadMessage` or a `VersionMismatch`; 
 from __future__ import annotations
 
 import functools
+import json
 from itertools import accumulate
 from typing import Any, Final
 
@@ -95,24 +96,50 @@ class Codec:
             text = payload.decode()
         except UnicodeDecodeError:
             return BadMessage("Payload is not UTF-8", undecodable=True)
+        reason = str(error)
         try:
             fields = msgspec.json.decode(text)
         except (DecodeError, RecursionError):
-            return BadMessage("Payload is not JSON", undecodable=True)
+            fields = _grammatical(text)
+            reason = "half of a surrogate pair in a string, or a number that no float can hold"
+            if fields is None:
+                return BadMessage("Payload is not JSON", undecodable=True)
         if not isinstance(fields, dict):
             return BadMessage("Payload is not a JSON object", undecodable=True)
         message_id = fields.get("id")
-        if not isinstance(message_id, str) or len(message_id) > MAX_ID_CHARS:
+        if not isinstance(message_id, str) or len(message_id) > MAX_ID_CHARS or message_id != _sendable(message_id):
             message_id = None
         kind = fields.get("type")
         if not isinstance(kind, str):
             return BadMessage("Message has no type", message_id=message_id, undecodable=True)
         version = fields.get("version", PROTOCOL_VERSION)
         if isinstance(version, str) and not compatible(version):
-            return self._mismatch(version, message_id)
+            return self._mismatch(_sendable(version), message_id)
         if kind not in self._types:
-            return BadMessage(f"Unknown message type: {kind[:MAX_ID_CHARS]}", message_id=message_id)
-        return BadMessage(f"Malformed {kind} message: {error}", message_id=message_id)
+            return BadMessage(f"Unknown message type: {_sendable(kind[:MAX_ID_CHARS])}", message_id=message_id)
+        return BadMessage(f"Malformed {kind} message: {reason}", message_id=message_id, kind=kind)
+
+
+def _grammatical(text: str) -> Any:
+    """What JSON's grammar allows and msgspec takes for none; None where the grammar does not allow it either.
+
+    `JSON.stringify` cuts an emoji in two where a program cut the string (RFC 8259 section 8.2 has nothing against it),
+    and its author waits for an answer with the id.
+    """
+    try:
+        # Python refuses whole numbers of more than some thousand digits, and nobody is to see those.
+        return json.loads(text, parse_int=float, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _sendable(text: str) -> str:
+    """The text, with a question mark for each half of a surrogate pair."""
+    return text.encode(errors="replace").decode()
 
 
 @functools.lru_cache(maxsize=16)

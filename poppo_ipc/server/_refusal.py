@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Final
 
 import anyio
@@ -27,7 +28,8 @@ async def turn_away(stream: Stream, error: Busy | ShuttingDown, limits: Limits) 
     if error.details is not None:
         body.details = error.details
     try:
-        stream.send_nowait(encode(ErrorMessage(error=body), limits.frame_bytes))
+        message = ErrorMessage(error=body, timestamp=time.time_ns() // 1_000_000)
+        stream.send_nowait(encode(message, limits.frame_bytes))
         # Closing over what it has sent already would reset the connection under the error it has yet to read.
         with trio.move_on_after(_LINGER_SECONDS):
             await stream.send_eof()

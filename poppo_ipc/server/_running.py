@@ -61,7 +61,7 @@ class Running:
         try:
             declaration = session.server.dispatcher.admit(session, message, len(self._requests))
             key = message.idempotency_key
-            if key and declaration.name not in SESSION_BOUND:
+            if isinstance(key, str) and declaration.name not in SESSION_BOUND:
                 request = self._begin_keyed(message, declaration, key)
             elif declaration.lone:
                 request, bound = None, declaration.bind(message.args)

@@ -109,7 +109,8 @@ class Session:
                 self.server.remember(self)
                 self._open()
                 await self._lead.work()
-        except Exception:
+        except* Exception:
+            # In a group with Cancelled, too: that goes on, and what is an error ends here.
             logger.exception("Session %s crashed", self.id, extra={"session": self.id})
         finally:
             self.detach()

@@ -45,8 +45,8 @@ class _Promised(WireType[Any]):
         self.encode = _as_it_is
         self._declared = declared
 
-    def schema(self) -> dict[str, Any]:
-        return self._declared.schema()
+    def schema(self, *, closed: bool = False) -> dict[str, Any]:
+        return self._declared.schema(closed=closed)
 
 
 def _as_it_is(value: Any) -> Any:

@@ -60,7 +60,7 @@ class Tree:
 
 
 def test_the_schema_has_names_docs_defaults_bounds_and_choices() -> None:
-    made = schema(AddArgs)
+    made = schema(AddArgs, closed=True)
     assert made["title"] == "AddArgs"
     assert made["required"] == ["projectPath"]
     assert made["additionalProperties"] is False
@@ -116,7 +116,7 @@ SAMPLES: list[tuple[Any, bool]] = [
 
 @pytest.mark.parametrize(("args", "fits"), SAMPLES)
 def test_the_schema_agrees_with_the_model(args: Any, fits: bool) -> None:
-    validator = jsonschema.Draft202012Validator(schema(AddArgs))
+    validator = jsonschema.Draft202012Validator(schema(AddArgs, closed=True))
     assert validator.is_valid(args) is fits
     try:
         msgspec.convert(args, fields_of_class(AddArgs).strict)
@@ -124,6 +124,15 @@ def test_the_schema_agrees_with_the_model(args: Any, fits: bool) -> None:
         assert not fits
     else:
         assert fits
+
+
+def test_what_is_answered_may_hold_more_than_its_schema_names() -> None:
+    """A server that grows a field stays true to its own description, and to a client's older one."""
+    for grown in ({"retries": [], "new": 1}, {"retries": [], "first": {"more": None}}):
+        assert jsonschema.Draft202012Validator(schema(Config)).is_valid(grown)
+        assert jsonschema.Draft202012Validator(schema(list[Config])).is_valid([grown])
+        assert not jsonschema.Draft202012Validator(schema(Config, closed=True)).is_valid(grown)
+    assert not jsonschema.Draft202012Validator(schema(Config)).is_valid({"retries": "x"})
 
 
 @pytest.mark.parametrize(
@@ -198,7 +207,7 @@ def test_describe_has_the_shape_of_the_wire() -> None:
         "idempotent": False,
         "scope": "a",
     }
-    assert (add["summary"], add["idempotent"], add["args"]) == ("Add it.", True, schema(AddArgs))
+    assert (add["summary"], add["idempotent"], add["args"]) == ("Add it.", True, schema(AddArgs, closed=True))
     assert add["result"] == schema(list[Config])
     assert (watch["streaming"], watch["result"], watch["item"]) == (True, None, schema(Config))
     assert (watch["scope"], watch["args"]["properties"]) == ("watching", {"n": {"type": "integer", "default": 1}})

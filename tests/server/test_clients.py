@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ async def test_one_client_too_many(serve: Serve) -> None:
         assert answer["id"] is None
         assert fault(answer)["code"] == "BUSY"
         assert fault(answer)["details"] == {"limit": 2}
+        assert abs(answer["timestamp"] - time.time() * 1000) < 3_600_000
         await first.aclose()
         await wait_all_tasks_blocked()
         await served.original()

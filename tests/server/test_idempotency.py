@@ -67,6 +67,15 @@ async def test_a_second_command_joins_the_one_that_runs(serve: Serve, work: Work
         assert results == [{"run": 1, "n": 0}] * 3
 
 
+async def test_a_key_without_a_character_is_a_key(serve: Serve, work: Work) -> None:
+    async with serve(work.router) as served:
+        client = await served.client("idempotency")
+        assert await client.call("plain", idempotencyKey="") == "1"
+        assert await client.call("plain", idempotencyKey="") == "1"
+        assert (await client.error("fail", idempotencyKey=""))["code"] == "CONFLICT"
+        assert work.runs == 1
+
+
 async def test_a_later_command_gets_the_kept_answer(serve: Serve, work: Work) -> None:
     async with serve(work.router) as served:
         client = await served.client("idempotency")

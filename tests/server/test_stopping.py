@@ -241,6 +241,37 @@ async def test_serve_is_cancelled(eager: bool, address: str, caplog: pytest.LogC
         await client.aclose()
 
 
+async def test_a_handler_that_fails_as_serve_is_cancelled_harms_nobody_else(
+    eager: bool, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it raises comes in one group with the cancellation, which alone may go on."""
+    entered = trio.Event()
+
+    async def odd() -> None:
+        try:
+            entered.set()
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("odd")
+
+    router = Router()
+
+    @router.command("odd")
+    async def handler() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(odd)
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Server(router, address=address, eager=eager).serve)
+        client = RawClient(await connect(address))
+        await client.send_bytes(command("1", "odd"))
+        await entered.wait()
+        nursery.cancel_scope.cancel()
+    assert "ValueError: odd" in caplog.text
+    await client.aclose()
+
+
 async def test_not_a_byte_follows_a_torn_frame(eager: bool) -> None:
     """A handler that outlives the cancellation has an answer when half a frame has been written."""
     router = Router()
