@@ -19,7 +19,7 @@ from poppo_ipc.client._outbox import Outbox
 from poppo_ipc.client._outcome import refusal
 from poppo_ipc.client._session import Session
 from poppo_ipc.client._subscriptions import Subscription, SubscriptionBook
-from poppo_ipc.errors import ConnectionLost, LocalProtocolError, PoppoError, ProtocolError
+from poppo_ipc.errors import BadMessage, ConnectionLost, LocalProtocolError, PoppoError, ProtocolError
 from poppo_ipc.protocol import (
     ClientConnection,
     ErrorMessage,
@@ -38,6 +38,7 @@ __all__ = ["CROWD", "Engine"]
 CROWD: Final = 8
 """Open calls from which on a call is not sent at once but together with those that follow it in the same moment."""
 
+_ANSWERS = frozenset({"response", "error", "item"})
 _AGAIN = frozenset({"SHUTTING_DOWN", "CANCELLED"})  # a subscription refused so is made again in the next session
 
 
@@ -260,6 +261,7 @@ class Engine:
                 if message.fatal:
                     return message.error
                 _warn(message.error)
+                self._receive_malformed(message.error)
             else:
                 self._receive_other(message)
         # What the answers led to (the next subscription, an end of one) goes out in one piece.
@@ -287,6 +289,13 @@ class Engine:
         if call is not None:
             self.answered = self.answered or not call.internal
             call.fail(wire_error(message.error))
+
+    def _receive_malformed(self, error: PoppoError) -> None:
+        """No other answer will come to the call that it was for."""
+        if isinstance(error, BadMessage) and error.message_id is not None and error.kind in _ANSWERS:
+            call = self._pending.pop(error.message_id, None)
+            if call is not None:
+                call.fail(error)
 
     # -- sessions -------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import sniffio
 from poppo_ipc.client import ClientState, connect
 from poppo_ipc.commands import CommandSpec
 from poppo_ipc.errors import (
+    BadMessage,
     CallTimeout,
     ConnectionClosed,
     FrameTooLarge,
@@ -496,3 +497,25 @@ def test_the_names_that_are_public_are_there() -> None:
     assert set(package.__all__) <= set(dir(package))
     with pytest.raises(AttributeError):
         _ = package.nothing
+
+
+async def test_an_answer_that_cannot_be_taken_ends_its_call_and_no_other() -> None:
+    """As of a program in JavaScript, which cut an emoji in two: no other answer will come."""
+
+    async def script(peer: Original) -> None:
+        await peer.welcome()
+        first, second = await peer.recv(), await peer.recv()
+        await peer.send(type="tomorrow", id=second["id"], data="\ud83d")
+        await peer.send(type="response", id=first["id"], success=True, result="\ud83d")
+        await peer.send(type="response", id=second["id"], success=True, result=2)
+        await peer.until_closed()
+
+    async def ask() -> None:
+        with pytest.raises(BadMessage, match="half of a surrogate pair"):
+            await client.call("x")
+
+    async with serving(script, kind=Original) as address, connect(address) as client:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            assert await client.call("y") == 2
