@@ -514,8 +514,11 @@ async def test_an_answer_that_cannot_be_taken_ends_its_call_and_no_other() -> No
         with pytest.raises(BadMessage, match="half of a surrogate pair"):
             await client.call("x")
 
-    async with serving(script, kind=Original) as address, connect(address) as client:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(ask)
-            await anyio.wait_all_tasks_blocked()
-            assert await client.call("y") == 2
+    async with (
+        serving(script, kind=Original) as address,
+        connect(address) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        assert await client.call("y") == 2
