@@ -295,9 +295,19 @@ async def test_nothing_stays_behind_of_a_thousand_clients(
 
 
 FEW_FILES = """
-import resource, socket, sys, trio
+import logging, resource, socket, sys, trio
 from poppo_ipc.commands import Router
 from poppo_ipc.server import Server, running
+
+told = trio.Event()
+
+class Listening(logging.StreamHandler):
+    def emit(self, record):
+        super().emit(record)
+        if "cannot accept" in record.getMessage():
+            told.set()
+
+logging.getLogger("poppo_ipc").addHandler(Listening())
 
 async def main(path):
     resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
@@ -312,7 +322,7 @@ async def main(path):
         for sock in socks[:10]:
             sock.connect(path)
             sock.setblocking(False)
-        await trio.sleep(0.15)
+        await told.wait()
         assert not server.sessions
         for sock in socks[10:]:
             sock.close()
