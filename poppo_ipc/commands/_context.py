@@ -119,16 +119,22 @@ class Context(Protocol):
 
     @property
     def wants_items(self) -> bool:
-        """Whether the client takes items. Where it does not, items sent are dropped."""
+        """Whether the client takes items.
+
+        Where it does not, those of an async generator become its result, a list, and those of any other handler are
+        dropped.
+        """
 
     @property
     def cancelled(self) -> bool:
         """Whether the command has been cancelled: for handlers that work on without awaiting anything."""
 
     async def send_item(self, data: Any) -> None:
-        """Send one item of a streaming command, encoded like a result. Waits while the client has no credit left.
+        """Send one item of a streaming command, encoded like a result.
 
-        Cancelled while waiting, the item was not sent.
+        Waits while the client has no credit left or does not read; cancelled while waiting, the item was not sent. To a
+        client that has gone it sends nothing. Raises WireMismatch where the item is not of the declared type, and
+        ResultTooLarge where it does not fit a frame, or, for a client that takes no items, all of them one answer.
         """
 
     async def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:

@@ -115,7 +115,7 @@ class Lead:
                 if not request.done:
                     running.settle(request, error=request.reason)
                 if waiting is not None:
-                    session._flush_soon()
+                    session.flush_soon()
                     if not await self._lead_again():
                         return
                     session.flush()
@@ -217,7 +217,7 @@ class Lead:
             running.settle(request, error=error)
         if not request.done:
             running.settle(request, error=request.reason)
-        self._session._flush_soon()
+        self._session.flush_soon()
 
     # -- reading ------------------------------------------------------------------------------------------------
 

@@ -221,7 +221,7 @@ class Session:
         if not self.over:
             self.writer.flush()
 
-    def _flush_soon(self) -> None:
+    def flush_soon(self) -> None:
         """An answer is ready: the last one out goes at once, others wait a tick for company."""
         if self.running:
             self.server.fanout.flush_soon(self)
