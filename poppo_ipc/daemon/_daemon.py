@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import attrs
 import trio
@@ -55,6 +55,9 @@ __all__ = ["Daemon", "PoolFactory", "ReloadSource"]
 logger = logging.getLogger("poppo_ipc.daemon")
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Seconds that an event has until the store takes it up, also where its handler is cancelled.
+_PUBLISH_SECONDS: Final = 30.0
 
 #: Reads the settings again. Raises ConfigError.
 ReloadSource = Callable[[], Awaitable[DaemonConfig]]
@@ -263,10 +266,12 @@ class Daemon:
             await self._pool.drain(grace)
 
     async def _publish(self, events: StoredEvents, event: str, data: Any) -> int:
-        # A handler that is cancelled may still tell of its end, and waits for that no longer than a commit takes.
-        with trio.CancelScope(shield=True):
-            seq = await events.publish(event, data)
-        return seq
+        # A handler that is cancelled may still tell of its end, which a commit or two store.
+        with trio.move_on_after(_PUBLISH_SECONDS, shield=True):
+            return await events.publish(event, data)
+        # It was withdrawn, so it is not stored twice. Who is cancelled gives up here, and who is not waits on.
+        logger.error("The store did not take %s within %g s", event, _PUBLISH_SECONDS)
+        return await events.publish(event, data)
 
     async def _serve_metrics(self, *, task_status: trio.TaskStatus[int]) -> None:
         assert self.config.metrics_port is not None
@@ -322,10 +327,11 @@ class Daemon:
             self._logs.set_level(config.log_level)
         if self._queue is not None:
             self._queue.options = task_options(config)
-        if isinstance(self._pool, WorkerPool):
-            self._pool.set_kill_grace(max(SHORTEST_GRACE, config.kill_grace))
-        if self._pool is not None and "workers" in changed:
-            await self._pool.scale(config.workers)
+        if self._pool is not None:
+            if "kill_grace" in changed:
+                self._pool.set_kill_grace(max(SHORTEST_GRACE, config.kill_grace))
+            if "workers" in changed:
+                await self._pool.scale(config.workers)
         for change in changes.applied:
             logger.info("Setting %s is now %s (was %s)", change.key, change.new, change.old)
         for change in changes.restart:
@@ -374,8 +380,13 @@ class Daemon:
         everything.include(refusals(set(everything.commands)))
         return everything
 
-    async def _notified(self, event: str, data: Any) -> None:
-        logger.info("Told of a change in a project: %s", event, extra={"event": event})
+    async def _notified(self, event: str, project: str | None) -> None:
+        logger.info(
+            "Told of a change in %s: %s",
+            project or "no project of ours",
+            event,
+            extra={"event": event, "project": project},
+        )
 
     def _shown_config(self) -> DaemonConfig:
         return attrs.evolve(self.config, metrics_port=self._metrics_port or self.config.metrics_port)

@@ -46,6 +46,9 @@ class Pool(Protocol):
     def cancel_job(self, task_id: str) -> bool:
         """Begin to stop a task that runs here; False where it does not."""
 
+    def set_kill_grace(self, seconds: float) -> None:
+        """What is stopped from now on has so many seconds to end before it is killed; the setting was read again."""
+
     async def scale(self, count: int) -> None:
         """Have so many workers from now on. Raises InvalidArgs for fewer than none."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ class Projects:
         self._answers = answers
         self._queue = queue
         self._records: dict[str, ProjectRecord] = {}
-        self._active_ms: dict[str, int | None] = {}  # when their tasks last started or ended
+        # When their tasks last started or ended, or a change in them was told of.
+        self._active_ms: dict[str, int | None] = {}
         queue.on_activity(self._was_active)
 
     async def load(self) -> None:
@@ -196,6 +198,39 @@ class Projects:
             return answer
 
         return await self._answers.commit(ctx, change, lambda answer: self._change(project_id, config=merged[0]))
+
+    async def noted(self, data: Any) -> str | None:
+        """Count a change outside the daemon as activity of the project that `data` names; gives its id.
+
+        By `projectId`, or by a `path` in its directory, that itself included. None, and nothing is stored, where it
+        names none that is known: whoever watches files need not know what is a project.
+        """
+        project_id = await self._named(data)
+        if project_id is None:
+            return None
+        now = now_ms()
+
+        def change(transaction: Transaction) -> None:
+            transaction.execute("UPDATE projects SET active_ms = ? WHERE id = ?", (now, project_id))
+
+        await self._store.write(change, lambda _: self._was_active(project_id, now))
+        return project_id
+
+    async def _named(self, data: Any) -> str | None:
+        if not isinstance(data, dict):
+            return None
+        project_id, path = data.get("projectId"), data.get("path")
+        if isinstance(project_id, str) and project_id in self._records:
+            return project_id
+        if not isinstance(path, str) or not os.path.isabs(path):
+            return None
+        try:
+            place = Path(await trio.to_thread.run_sync(os.path.realpath, path))
+        except (OSError, ValueError):
+            return None
+        around = [record for record in self._records.values() if place.is_relative_to(record.path)]
+        # Where one project lies in another, it is the inner one's.
+        return max(around, key=lambda record: len(record.path)).id if around else None
 
     async def remove(self, ctx: Context | None, project_id: str, force: bool) -> dict[str, str]:
         """Remove a project and cancel what waits of it. Raises Conflict while tasks of it run, unless `force`.

@@ -33,8 +33,11 @@ from poppo_ipc.daemon.projects._projects import Projects
 __all__ = ["projects_router"]
 
 
-def projects_router(projects: Projects, notified: Callable[[str, Any], Awaitable[None]]) -> Router:
-    """The commands. `notified(event, data)` is told of changes outside the daemon, by `notify-project-change`."""
+def projects_router(projects: Projects, notified: Callable[[str, str | None], Awaitable[None]]) -> Router:
+    """The commands. `notified(event, project)` is told of changes outside the daemon, by `notify-project-change`.
+
+    With the id of the project, None where it is none of ours.
+    """
     router = Router()
     for event in (PROJECT_ADDED, PROJECT_REMOVED, PROJECT_STATUS_CHANGED):
         router.event(event.name, event.data_type, summary=event.summary)
@@ -74,7 +77,7 @@ def projects_router(projects: Projects, notified: Callable[[str, Any], Awaitable
 
     @router.command(NOTIFY_PROJECT_CHANGE)
     async def notify_project_change(ctx: Context, args: NotifyProjectChangeArgs) -> ChangeNotified:
-        await notified(args.event, args.data)
+        await notified(args.event, await projects.noted(args.data))
         return ChangeNotified(success=True, event=args.event, processed=True)
 
     return router

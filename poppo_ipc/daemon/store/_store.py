@@ -113,7 +113,8 @@ class Store:
         What `change` raises undoes it and is raised here. It may be run a second time, its first run undone, so it
         must do nothing but return its result. Raises StoreUnavailable where the disk does not take it; nothing of it
         is kept then, and the next write tries the disk anew. Cancelled before the thread took it up, nothing happens;
-        after that it is waited for, as long as a commit takes, and this returns normally.
+        after that it is waited for, as long as a commit takes, and this returns normally. So a caller's deadline, too,
+        bounds no more than the wait for the thread.
 
         `after(result)` is called in the event loop's thread once the change is on disk, in the order of the changes
         and before their events are sent: what is kept in memory has to change there, since writers wake in any order.
@@ -359,7 +360,9 @@ async def open_store(path: Path, encode: EncodeEvent) -> AsyncIterator[Store]:
 
 
 async def _work(store: Store) -> None:
-    # Shielded: it ends when the store is closed, and a thread that never began would close nothing.
+    # Shielded: it ends when the store is closed, and a thread that never began would close nothing. With no limit: a
+    # disk that hangs holds the thread in a call that nothing ends, and to leave it behind would give the state's lock
+    # to the next daemon while this one's last commit may still come.
     with trio.CancelScope(shield=True):
         # Of its own limiter: it must begin however many threads the program has busy.
         await trio.to_thread.run_sync(store.work, limiter=trio.CapacityLimiter(1))

@@ -19,7 +19,7 @@ from poppo_ipc.daemon.tasks._queue import TaskQueue
 
 __all__ = ["QueueControl", "percentile"]
 
-# Tasks deleted with one change, and characters of their output: some milliseconds, in which nothing else is stored.
+# Tasks deleted with one change, and bytes of their output: some milliseconds, in which nothing else is stored.
 _PIECE: Final = 500
 _PIECE_OUTPUT: Final = 4 * 1024 * 1024
 # Of so many tasks altogether, those that are to go are found with the change that deletes them.

@@ -14,7 +14,7 @@ __all__ = ["LateEnds"]
 
 logger = logging.getLogger("poppo_ipc.daemon.tasks")
 
-# For the last try: a commit takes some milliseconds, and a daemon that stops is waited for.
+# For the last try to be begun with: a commit takes some milliseconds, and a daemon that stops is waited for.
 _LAST_SECONDS: Final = 2.0
 
 
@@ -35,7 +35,11 @@ class LateEnds:
             del self._stores[0]
 
     async def store_last(self) -> None:
-        """Try once more as the daemon stops, shielded, for 2 s at most; the log tells of what is lost."""
+        """Try once more as the daemon stops, shielded; the log tells of what is lost.
+
+        What the store has not taken up after 2 s is given up. What it has is waited for as long as the disk takes: the
+        store does not close before, so giving it up would gain nothing and call lost what is kept.
+        """
         reason = "the disk took too long"
         with trio.move_on_after(_LAST_SECONDS, shield=True):
             try:

@@ -41,7 +41,7 @@ class TaskOptions:
     """Attempts of a task that does not say."""
     retry: Retry = field(factory=Retry)
     output_bytes: int = field(default=1024 * 1024, validator=_count)
-    """Characters kept of what one task prints, all attempts together; the rest is counted and marked."""
+    """Bytes, in UTF-8, kept of what one task prints, all attempts together; the rest is counted and marked."""
     keep_seconds: float = field(default=7 * 24 * 3600.0, validator=_seconds)
     """How long a task that has ended is kept, with its result and output."""
     keep_count: int = field(default=100_000, validator=_count)

@@ -1,7 +1,8 @@
 """What tasks print: decoded, bounded, kept in order, and handed to who follows.
 
 Each piece has its place: how many characters the task had printed before it, all attempts together. Who reads along
-gets pieces as they come and, from the store, rows of many of them, and tells by the place what it has had.
+gets pieces as they come and, from the store, rows of many of them, and tells by the place what it has had. How much is
+kept is counted in bytes of UTF-8, as it takes room on the disk and on the wire.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ StreamName = Literal["stdout", "stderr"]
 _FOLLOWER_PARTS: Final = 1000
 # A row takes more until it has so many characters.
 _ROW: Final = 8192
-# Parts that are kept: one for so many of the characters that may be, and a few. It bounds what a task costs that
-# writes to its two streams in turns.
-_CHARACTERS_A_PART: Final = 16
+# Parts that are kept: one for so many of the bytes that may be, and a few. It bounds what a task costs that writes to
+# its two streams in turns.
+_BYTES_A_PART: Final = 16
 _FEW_PARTS: Final = 64
 _decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -47,7 +48,7 @@ class OutputPart:
 
 @frozen(eq=False)
 class Unsaved:
-    """What is about to be stored of an attempt's output: `kept` is how many characters are kept with it."""
+    """What is about to be stored of an attempt's output: `kept` is how many bytes are kept with it."""
 
     task_id: str
     parts: list[OutputPart]
@@ -99,8 +100,8 @@ class Follower:
 class TaskPrint:
     """What one attempt at a task prints.
 
-    `limit` bounds the characters kept of all its attempts; `end` and `kept` are what earlier ones have used.
-    `followers` is the task's own list, which outlives the attempt.
+    `limit` bounds the bytes of UTF-8 kept of all its attempts; `end` (a place) and `kept` (bytes) are what earlier ones
+    have used. `followers` is the task's own list, which outlives the attempt.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class TaskPrint:
         self._end = self._saved = end
         self.kept = kept
         self._cut = 0
-        self._room_parts = _FEW_PARTS + limit // _CHARACTERS_A_PART
+        self._room_parts = _FEW_PARTS + limit // _BYTES_A_PART
         self._parts: list[OutputPart] = []  # not saved, and before them the last that was, which may still grow
         self._decoders = {"stdout": _decoder("replace"), "stderr": _decoder("replace")}
         self._followers = followers
@@ -123,15 +124,23 @@ class TaskPrint:
         return self._end - self._saved
 
     def write(self, stream: StreamName, data: bytes, *, final: bool = False) -> None:
-        """Take what the task printed; bytes that end in the middle of a character wait for the rest of it."""
+        """Take what the task printed; bytes that end in the middle of a character wait for the rest of it.
+
+        Once a character did not fit nothing more is kept, small as it may be: the output has no holes.
+        """
         text = self._decoders[stream].decode(data, final)
         if not text:
             return
-        room = max(0, self._limit - self.kept) if self._room_parts else 0
-        self._cut += max(0, len(text) - room)
-        text = text[:room]
+        encoded = text.encode()
+        size = len(encoded)
+        room = max(0, self._limit - self.kept) if self._room_parts and not self._cut else 0
+        if size > room:
+            # Of a character that the limit goes through nothing is kept.
+            text = encoded[:room].decode(errors="ignore")
+            size = len(text.encode())
+            self._cut += len(encoded) - size
         if text:
-            self.kept += len(text)
+            self.kept += size
             self._add(stream, text)
 
     def finish(self) -> None:
@@ -139,7 +148,7 @@ class TaskPrint:
         for stream in ("stdout", "stderr"):
             self.write(stream, b"", final=True)
         if self._cut:
-            self._add("truncated", f"{self._cut} more characters were not kept")
+            self._add("truncated", f"{self._cut} more bytes were not kept")
             self._cut = 0
 
     def _add(self, stream: str, text: str) -> None:

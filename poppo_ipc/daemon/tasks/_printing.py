@@ -19,7 +19,7 @@ class Printing:
         self._followers: dict[str, list[Follower]] = {}
 
     def begin(self, row: Row, limit: int) -> None:
-        """An attempt has begun; `limit` bounds the characters kept of the task."""
+        """An attempt has begun; `limit` bounds the bytes kept of the task."""
         task_id = row["id"]
         # The task's own list, which outlives the attempt.
         followers = self._followers.setdefault(task_id, [])

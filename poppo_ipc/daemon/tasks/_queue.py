@@ -364,7 +364,8 @@ class TaskQueue:
     async def run(self) -> None:
         """Store what running tasks print, four times a second, until cancelled; and ends that the disk did not take.
 
-        Those are tried once more when it is cancelled, shielded and for no longer than 2 s.
+        Those are tried once more when it is cancelled, shielded: for 2 s at most until the store takes one up, and that
+        one then as long as the disk takes.
         """
         try:
             while True:

@@ -229,7 +229,7 @@ def find_piece(
 ) -> tuple[list[Row], bool]:
     """The first tasks that do not run of those numbered above one number and up to another; and whether there are more.
 
-    Gives the id and the number of each, by number. `limits` are how many there may be, and how many characters of
+    Gives the id and the number of each, by number. `limits` are how many there may be, and how many bytes of
     output they may have altogether; but one, where there is one.
     """
     count, size = limits

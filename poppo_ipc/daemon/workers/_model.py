@@ -89,8 +89,9 @@ class JobSource(Protocol):
     async def job_ended(self, job: Job, worker_id: str, outcome: JobOutcome) -> None:
         """Store the outcome; returns when it is stored.
 
-        For each job that was given out, this or `exchange_job` is called, once. Runs shielded from cancellation, for
-        30 s at most.
+        For each job that was given out, this or `exchange_job` is called, once. Runs shielded from cancellation, and
+        is cancelled after 30 s: what the disk has begun with by then may be finished, however long it takes, and what
+        has not begun is the source's to store later.
         """
         ...
 
@@ -98,14 +99,17 @@ class JobSource(Protocol):
         """Store the outcome, as `job_ended` does, and give the next job to the same worker, as `next_job` does.
 
         Both with one wait for the disk. Does not wait for a job to come: None where there is none at once, or the
-        disk took the outcome alone. Runs shielded from cancellation, for 30 s at most; if that is too short the
-        outcome is on its way, and no job was taken.
+        disk took the outcome alone. Runs shielded from cancellation, and is cancelled after 30 s, as `job_ended` is;
+        where that comes through, the outcome is on its way, and no job was taken.
         """
         ...
 
 
 class WorkerEvents(Protocol):
-    """Who is told of workers that come and go. Each returns when the event is stored, and has 30 s."""
+    """Who is told of workers that come and go. Each returns when the event is stored.
+
+    Shielded, and cancelled after 30 s: what the disk has begun with by then may be finished, however long it takes.
+    """
 
     async def worker_added(self, worker_id: str) -> None:
         """A worker is up and about to take jobs."""

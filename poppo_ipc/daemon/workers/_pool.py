@@ -44,7 +44,8 @@ class WorkerPool:
         """Run the workers; `started()` when the first of them are idle, as many as wanted.
 
         Returns after `drain`. Cancelled, it kills all workers; jobs that run end as interrupted, and that is stored:
-        each store has 30 s, each kill 5 s. What the source or the events raise ends it, in an exception group.
+        each store has 30 s to be begun, each kill 5 s. What the source or the events raise ends it, in an exception
+        group.
 
         Raises:
             Unavailable: this system cannot run worker processes.

@@ -196,6 +196,8 @@ class WorkerProcess:
 
         Shielded: whoever ends the process waits for this to see it. Ends with `aclose` at the latest.
         """
+        # With no limit of its own, since a worker lives as long as it likes: `aclose`, which comes whatever happens,
+        # waits 5 s for the killed and then closes the child, which wakes both waits.
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_exit)

@@ -34,7 +34,7 @@ logger = logging.getLogger("poppo_ipc.daemon.workers")
 
 T = TypeVar("T")
 
-#: Seconds that an outcome or an event has to be stored in, whatever is cancelled meanwhile.
+#: Seconds that an outcome or an event has until the store takes it up, whatever is cancelled meanwhile.
 _STORE_SECONDS: Final = 30.0
 
 #: Seconds from the end of the control stream to the worker's exit: both are one event, seen through two descriptors.
@@ -343,7 +343,11 @@ class Worker:
                 self.retire(f"recycled at {resident} bytes", surplus=False)
 
     async def _store(self, what: str, store: Callable[..., Awaitable[T]], *args: Any) -> T | None:
-        """Have something stored, shielded, for 30 s at most: it has happened, whatever is cancelled meanwhile."""
+        """Have something stored, shielded: it has happened, whatever is cancelled meanwhile.
+
+        For 30 s at most until the store takes it up; what it has taken is waited for as long as the disk takes, since
+        a limit there would only lose how it went.
+        """
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _STORE_SECONDS):
             return await store(*args)
         logger.error("worker %s: its %s was not stored within %g s", self.id, what, _STORE_SECONDS)

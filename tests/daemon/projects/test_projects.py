@@ -20,6 +20,26 @@ from .kit import add
 pytestmark = pytest.mark.trio
 
 
+# -- told of changes ------------------------------------------------------------------------------------------------
+
+
+async def test_a_change_that_is_told_of_is_activity_of_the_project_it_names(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        outer, inner = await add(it, tmp_path / "here"), await add(it, tmp_path / "here" / "inside")
+        for data in (None, {}, [], {"projectId": "x"}, {"path": str(tmp_path)}, {"path": "here"}, {"path": "\0"}):
+            assert await it.projects.noted(data) is None
+        assert [project.last_activity for project in it.projects.list()] == [None, None]
+        assert await it.projects.noted({"projectId": outer}) == outer
+        assert it.projects.details(outer).last_activity is not None
+        assert it.projects.details(inner).last_activity is None
+        assert await it.projects.noted({"path": str(tmp_path / "here" / "a file")}) == outer
+        assert await it.projects.noted({"projectId": 5, "path": str(tmp_path / "here" / "inside" / "a")}) == inner
+        listed = it.projects.list()
+        assert None not in [project.last_activity for project in listed]
+    async with bench(tmp_path) as it:
+        assert it.projects.list() == listed
+
+
 # -- adding ---------------------------------------------------------------------------------------------------------
 
 

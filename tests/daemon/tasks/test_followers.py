@@ -83,7 +83,7 @@ async def test_followed_from_before_its_start_over_its_attempts_to_its_end(tmp_p
             it.queue.job_output(job, "stdout", "zwölf".encode())
             await it.end(job)
         assert [(item.text, item.attempt) for item in reader.items][2:] == [("zwölf", 2)]
-        assert reader.end == TaskOutputEnd(task_id=task_id, status="completed", output_bytes=14)
+        assert reader.end == TaskOutputEnd(task_id=task_id, status="completed", output_bytes=15)
         # Who comes after the end gets the same.
         late = Reader()
         await late.show(it, task_id)
@@ -257,10 +257,32 @@ async def test_what_earlier_attempts_printed_counts_and_is_not_overwritten(tmp_p
         assert await it.output(task_id) == [
             ("stdout", "\x00nul "),
             ("stdout", "ten a"),
-            ("truncated", "2 more characters were not kept"),
-            ("truncated", "4 more characters were not kept"),
+            ("truncated", "2 more bytes were not kept"),
+            ("truncated", "4 more bytes were not kept"),
         ]
         assert (await it.row(task_id))["output_bytes"] == 10
+
+
+async def test_bytes_are_counted_and_places_are_of_characters(tmp_path: Path) -> None:
+    async with bench(tmp_path, output_bytes=10) as it:
+        task_id = await it.submit(max_attempts=2)
+        for text in ("☃☃", "äöü"):
+            job = await it.claim()
+            it.queue.job_output(job, "stdout", text.encode())
+            await it.queue.printing.flush([task_id])
+            await it.end(job, Ending.FAILED, error="broken")
+            it.wall.ms += 10_000
+        assert await it.output(task_id) == [
+            ("stdout", "☃☃"),
+            ("stdout", "äö"),
+            ("truncated", "2 more bytes were not kept"),
+        ]
+        row = await it.row(task_id)
+        assert (row["output_bytes"], row["output_end"]) == (10, len("☃☃äö2 more bytes were not kept"))
+        reader = Reader()
+        await reader.show(it, task_id)
+        assert reader.end is not None
+        assert (reader.text, reader.end.output_bytes) == ("☃☃äö2 more bytes were not kept", 10)
 
 
 # -- any pieces, any moments ----------------------------------------------------------------------------------------
@@ -310,7 +332,7 @@ async def test_every_reader_gets_all_of_it_once_and_in_order(
             for reader in readers:
                 assert reader.text == "".join(text for _, text in joined)
                 assert characters(reader) == [(stream, c) for stream, text in joined for c in text]
-            assert sum(len(text) for stream, text in expected if stream != "truncated") <= limit
+            assert sum(len(text.encode()) for stream, text in expected if stream != "truncated") <= limit
             if limit == 10_000:
                 for stream in ("stdout", "stderr"):
                     wanted = "".join(

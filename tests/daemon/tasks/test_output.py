@@ -26,10 +26,29 @@ def test_characters_survive_any_cut_and_what_is_too_much_is_counted(text: str, c
     printed.finish()
     found = parts_of(printed)
     kept = "".join(part for stream, part in found if stream == "stdout")
-    assert kept == text[:limit]
-    assert printed.kept == len(kept)
+    # As many whole characters as there is room for.
+    assert text.startswith(kept)
+    assert len(kept.encode()) <= limit
+    assert len(kept) == len(text) or len(text[: len(kept) + 1].encode()) > limit
+    assert printed.kept == len(kept.encode())
     marks = [part for stream, part in found if stream == "truncated"]
-    assert marks == ([f"{len(text) - limit} more characters were not kept"] if len(text) > limit else [])
+    cut = len(data) - printed.kept
+    assert marks == ([f"{cut} more bytes were not kept"] if cut else [])
+
+
+def test_the_limit_is_one_of_bytes_and_leaves_no_character_half_and_no_hole() -> None:
+    printed = TaskPrint("t", 1, 8, [])
+    printed.write("stdout", "ä☃☃".encode())
+    printed.write("stderr", "é".encode())
+    assert printed.kept == 8
+    printed = TaskPrint("t", 1, 7, [])
+    printed.write("stdout", "ä☃☃".encode())
+    # It would fit, but is not what came next.
+    printed.write("stderr", b"e")
+    printed.write("stdout", b"e")
+    printed.finish()
+    assert parts_of(printed) == [("stdout", "ä☃"), ("truncated", "5 more bytes were not kept")]
+    assert (printed.kept, printed.unsaved().parts[-1].start) == (5, 2)
 
 
 def test_bytes_that_are_no_text_are_replaced_and_streams_do_not_mix() -> None:

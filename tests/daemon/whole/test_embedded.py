@@ -12,10 +12,12 @@ import attrs
 import pytest
 import trio
 from cli.processes import at
+from store.kit import Gate
 
 from poppo_ipc import AddressInUse, CommandError, DeclarationError, Event, PoppoError, Unavailable, connect
 from poppo_ipc.client import Client, EventStream
 from poppo_ipc.daemon import ConfigError, Daemon, DaemonConfig
+from poppo_ipc.daemon import _daemon as daemon_module
 from poppo_ipc.daemon.store import StoreError, StoreLocked
 from poppo_ipc.daemon.workers import Ending, Functions, JobOutcome, JobSource, PoolStatus, WorkerEvents
 from poppo_ipc.errors import Conflict, ShuttingDown
@@ -92,6 +94,36 @@ async def test_a_task_a_command_an_event_and_a_check_of_its_author(home: Path) -
         assert (await client.call("health.check"))["checks"]["mine"] is True
 
 
+async def test_who_is_cancelled_waits_for_an_event_to_be_stored_no_longer_than_its_time(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was shielded with no limit: where the disk hung, so did who published."""
+    daemon = Daemon(config(home))
+    daemon.router.event("somebody.greeted", Greeted)
+
+    async def publish(name: str) -> None:
+        await daemon.publish("somebody.greeted", Greeted(name))
+        stored.append(name)
+
+    stored: list[str] = []
+    async with serving(daemon) as client, client.subscribe("somebody.*") as events:
+        assert daemon._queue is not None
+        monkeypatch.setattr(daemon_module, "_PUBLISH_SECONDS", 0.05)
+        async with trio.open_nursery() as nursery, Gate(daemon._queue.store) as gate:
+            nursery.start_soon(publish, "Ada")
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await publish("Bob")
+            assert scope.cancelled_caught
+            assert "The store did not take somebody.greeted within 0.05 s" in caplog.text
+            assert stored == []
+            gate.open()
+        # Who was not cancelled has waited on, and it is stored once.
+        await publish("Eve")
+        assert [(await until(events, "somebody.greeted")).data["name"] for _ in range(2)] == ["Ada", "Eve"]
+    assert stored == ["Ada", "Eve"]
+
+
 @pytest.mark.parametrize(("function", "says"), [(functions.leave, "3"), (functions.fall, FALLEN)])
 async def test_a_function_that_takes_its_worker_with_it(home: Path, function: Callable[[], None], says: str) -> None:
     daemon = Daemon(config(home, workers=1))
@@ -148,6 +180,7 @@ class OwnPool:
         self._draining = trio.Event()
         self.failing: Exception | None = None
         self.scaled: list[int] = []
+        self.graces: list[float] = []
 
     async def run(self) -> None:
         while self.failing is None:
@@ -164,6 +197,9 @@ class OwnPool:
 
     def cancel_job(self, task_id: str) -> bool:
         return False
+
+    def set_kill_grace(self, seconds: float) -> None:
+        self.graces.append(seconds)
 
     async def scale(self, count: int) -> None:
         self.scaled.append(count)
@@ -257,7 +293,7 @@ async def test_what_has_no_source_of_settings_cannot_reload(home: Path) -> None:
 
 async def test_a_reload_takes_over_what_can_change(home: Path) -> None:
     new = config(home, workers=2, kill_grace=0.5, stop_grace=0.5, log_level="debug", no_auth=True)
-    sources: list[DaemonConfig | Exception] = [new, ConfigError(())]
+    sources: list[DaemonConfig | Exception] = [new, ConfigError(()), new]
 
     async def source() -> DaemonConfig:
         found = sources.pop(0)
@@ -278,11 +314,13 @@ async def test_a_reload_takes_over_what_can_change(home: Path) -> None:
             shown = (await client.call("daemon.reload"))["config"]
             assert shown["changed"] == ["workers", "log_level", "kill_grace", "stop_grace"]
             assert shown["needsRestart"] == ["no_auth"]
-            assert pools[0].scaled == [2]
+            assert (pools[0].scaled, pools[0].graces) == ([2], [0.5])
             assert (daemon.config.stop_grace, daemon.config.no_auth) == (0.5, False)
             with pytest.raises(Conflict):
                 await client.call("daemon.reload")
             assert daemon.config.workers == 2
+            assert (await client.call("daemon.reload"))["config"]["changed"] == []
+            assert (pools[0].scaled, pools[0].graces) == ([2], [0.5])
         nursery.cancel_scope.cancel()
 
 
