@@ -38,6 +38,7 @@ _LIMITS: Final = (
     "stall_seconds",
     "idle_seconds",
     "auth_seconds",
+    "auth_tries",
     "kept_events",
     "kept_event_bytes",
     "kept_answers",
