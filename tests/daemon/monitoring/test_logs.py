@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import structlog
 
-from poppo_ipc.daemon.monitoring import DaemonLogs, LogRing, Redactor, daemon_logging
+from poppo_ipc.daemon.monitoring import LogRing, Redactor, daemon_logging
 from poppo_ipc.daemon.monitoring._logwriter import WrittenLine
 from poppo_ipc.errors import InvalidArgs
 from poppo_ipc.transport._private import why_not_private
@@ -318,17 +318,3 @@ def test_blocks_nest_and_are_put_back_after_an_exception() -> None:
     finally:
         logging.getLogger().removeHandler(mine)
         structlog.reset_defaults()
-
-
-def test_taking_a_line_in_is_quick() -> None:
-    """Not a benchmark: a set-up that formats or writes in the caller's thread is many times slower."""
-    import time
-
-    sink = GatedSink()
-    with daemon_logging(sinks=(sink,), queued=10) as logs:
-        began = time.perf_counter()
-        for number in range(1000):
-            log.info("line %d", number, extra={"session": "s"})
-        assert time.perf_counter() - began < 1
-        sink.gate.set()
-        assert isinstance(logs, DaemonLogs)

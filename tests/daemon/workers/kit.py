@@ -20,6 +20,8 @@ from poppo_ipc.daemon.workers import Ending, Functions, Job, JobOutcome, PoolOpt
 from . import functions as task_functions
 
 LIMIT = 20.0 if sys.platform != "win32" else 60.0
+#: Longer than any machine takes for what a test does: what ends within half of it was not waited for to be killed.
+KILL_GRACE = 50.0
 """Seconds after which a test that waits has failed."""
 
 
@@ -152,7 +154,7 @@ class Bench:
 @asynccontextmanager
 async def running(functions: Functions | None = None, **options: Any) -> AsyncIterator[Bench]:
     """A pool that is up; at the end it is drained, and nothing may be left."""
-    options = {"count": 1, "kill_grace": 5.0} | options
+    options = {"count": 1, "kill_grace": KILL_GRACE} | options
     source, events = Source(), Events()
     pool = WorkerPool(functions or registry(), source, events, PoolOptions(**options))
     async with trio.open_nursery() as nursery:

@@ -17,7 +17,7 @@ import trio
 
 from poppo_ipc.daemon.workers import Ending, _guardian
 
-from .kit import LIMIT, alive, guardian_of, running, wait_gone
+from .kit import KILL_GRACE, LIMIT, alive, guardian_of, running, wait_gone
 
 
 @pytest.mark.trio
@@ -114,7 +114,7 @@ async def test_a_guardian_that_somebody_stopped_takes_orders() -> None:
         await bench.source.said(job)
         guardian_of(bench.only().pid or 0).suspend()
         assert bench.pool.cancel_job(job.task_id)
-        assert (await bench.source.outcome(job)).duration < 4.0, "it took the kill grace"
+        assert (await bench.source.outcome(job)).duration < KILL_GRACE / 2, "it took the kill grace"
         assert "tidied\n" in bench.source.printed(job)
 
 

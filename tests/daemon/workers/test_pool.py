@@ -11,7 +11,7 @@ import trio.testing
 from poppo_ipc.daemon.workers import Ending, PoolOptions, WorkerPool
 from poppo_ipc.errors import InvalidArgs, NotFound, ShuttingDown
 
-from .kit import LIMIT, Bench, Events, Gate, Source, alive, interrupted, registry, running, wait_gone
+from .kit import KILL_GRACE, LIMIT, Bench, Events, Gate, Source, alive, interrupted, registry, running, wait_gone
 
 pytestmark = pytest.mark.trio
 
@@ -184,7 +184,7 @@ async def test_draining_stops_what_runs_after_the_grace() -> None:
 
 async def test_cancelled_it_kills_and_still_has_the_end_stored() -> None:
     source, events = Source(), Events()
-    pool = WorkerPool(registry(), source, events, PoolOptions(count=2))
+    pool = WorkerPool(registry(), source, events, PoolOptions(count=2, kill_grace=KILL_GRACE))
     async with trio.open_nursery() as nursery:
         await nursery.start(pool.run)
         job = source.submit("family", {"then": "stubborn"})
@@ -192,7 +192,7 @@ async def test_cancelled_it_kills_and_still_has_the_end_stored() -> None:
         pids = await source.family(job)
         begun = trio.current_time()
         nursery.cancel_scope.cancel()
-    assert trio.current_time() - begun < 4.0
+    assert trio.current_time() - begun < KILL_GRACE / 2
     assert interrupted(source.outcomes[job.task_id])
     assert events.present == []
     assert wait_gone(pids) == []

@@ -27,7 +27,7 @@ from poppo_ipc._win32.starting import start_in_job
 from poppo_ipc.daemon.workers import Ending
 from poppo_ipc.daemon.workers import _pipes_windows as pipes
 
-from .kit import alive, running, wait_gone
+from .kit import KILL_GRACE, alive, running, wait_gone
 
 _SLEEP = "import time; time.sleep(1000)"
 
@@ -150,7 +150,7 @@ async def test_a_function_that_closes_every_descriptor_can_still_be_stopped() ->
         assert bench.pool.cancel_job(job.task_id)
         outcome = await bench.source.outcome(job)
         assert outcome.ending is Ending.CANCELLED
-        assert outcome.duration < 4.0, "it took the kill grace"
+        assert outcome.duration < KILL_GRACE / 2, "it took the kill grace"
 
 
 @pytest.mark.trio
@@ -163,7 +163,7 @@ async def test_who_ignores_ctrl_c_hands_that_down_to_no_worker() -> None:
             job = bench.source.submit("tidy")
             await bench.source.said(job)
             assert bench.pool.cancel_job(job.task_id)
-            assert (await bench.source.outcome(job)).duration < 4.0, "it took the kill grace"
+            assert (await bench.source.outcome(job)).duration < KILL_GRACE / 2, "it took the kill grace"
             assert "tidied\n" in bench.source.printed(job)
     finally:
         set_handler(None, False)
