@@ -53,7 +53,8 @@ class Cassette:
     fixture `cassette`. `POPPO_SOCKET` and `POPPO_TOKEN` lead programs to it, in this process and others, with any
     client. When it records, a proxy passes all bytes on unchanged and keeps what they say; when it plays, no daemon is
     needed. The file has no tokens, and ids and times that are the same each time. At the end of the block it raises
-    CassetteError where the program asked what the cassette does not have, or did not ask what it has.
+    CassetteError where the program asked what the cassette does not have, or did not ask what it has, and where the
+    daemon that is recorded could not be reached.
 
     A message of the daemon is played when all has come that the client had said before it. Pings, credit, deadlines and
     idempotency keys are not part of a cassette: each run has its own.
@@ -104,6 +105,7 @@ class Cassette:
         self._recorder: Recorder | None = None
         self._player: Player | None = None
         self._new: Upstream | None = None
+        self._unrecorded: list[str] = []
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -132,19 +134,26 @@ class Cassette:
         return self
 
     def stop(self, *, keep: bool = True) -> None:
-        """End it, set the environment back, and write what was recorded, unless `keep` is false. Idempotent."""
+        """End it, set the environment back, and write what was recorded, unless `keep` is false. Idempotent.
+
+        Where the daemon could not be reached nothing is written, and `verify` tells why.
+        """
         self._life.close()
         recorder, self._recorder = self._recorder, None
         new, self._new = self._new, None
-        if keep and recorder is not None:
-            self._scrubbed(recorder.tape).save(self.path)
+        if recorder is not None:
+            self._unrecorded = recorder.problems
+            if keep and not self._unrecorded:
+                self._scrubbed(recorder.tape).save(self.path)
         elif keep and new is not None and new.tape.tracks:
             tracks = [*self._tape.tracks, *self._scrubbed(new.tape).tracks]
             Tape(tracks).save(self.path)
 
     def verify(self) -> None:
-        """Raise CassetteError where the program did not do what the cassette has."""
+        """Raise CassetteError where the program did not do what the cassette has, or what it did was not recorded."""
         __tracebackhide__ = True
+        if self._unrecorded:
+            raise CassetteError("\n".join([f"{self.path}: this was not recorded", *self._unrecorded]))
         if self._player is not None:
             problems = [*self._player.problems, *(self._player.unplayed() if self._all else [])]
             if problems:

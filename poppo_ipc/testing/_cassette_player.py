@@ -13,17 +13,23 @@ from typing import Any, Final
 import trio
 from attrs import define, field
 
+from poppo_ipc.errors import BadMessage
 from poppo_ipc.protocol import PROTOCOL_VERSION
+from poppo_ipc.protocol._capabilities import STREAM
 from poppo_ipc.protocol._challenge import client_proof, decode_nonce, proof_matches, server_proof
+from poppo_ipc.protocol._connection import int_over_zero
 from poppo_ipc.protocol._frames import frame
 from poppo_ipc.testing._cassette_match import Bindings, asked
-from poppo_ipc.testing._cassette_recorder import GONE, Reader
+from poppo_ipc.testing._cassette_recorder import GONE, Reader, close
 from poppo_ipc.testing._cassette_tape import Entry, Message, Tape, Track
 from poppo_ipc.transport import Address, Stream, listen
 
 __all__ = ["Player", "Unanswered"]
 
 _CODE: Final = "CASSETTE_MISMATCH"
+#: What the server says, in its words.
+_BAD_CREDIT: Final = "credit has to be an integer over 0"
+_NO_CREDIT: Final = "Malformed credit message: Object missing required field `credit`"
 _HANDSHAKE: Final = frozenset({"welcome", "auth", "auth-success"})
 
 #: Takes what the cassette has no answer for, in place of a refusal.
@@ -145,8 +151,7 @@ class Player:
             task_status.started()
             await listener.serve(self._converse)
         finally:
-            with trio.CancelScope(shield=True):  # closes at once: it waits for nobody
-                await listener.aclose()
+            await close(listener)
 
     async def _converse(self, stream: Stream) -> None:
         try:
@@ -155,8 +160,7 @@ class Player:
                     await Listening(self, stream, nursery).run()
                 nursery.cancel_scope.cancel()
         finally:
-            with trio.CancelScope(shield=True):
-                await stream.aclose()
+            await close(stream)
 
     def unplayed(self) -> list[str]:
         """The commands that never came."""
@@ -246,7 +250,7 @@ class Listening:
         elif self.elsewhere is not None and await self.elsewhere(message):
             pass
         elif kind == "credit" and isinstance(request_id, str):
-            self._credit[request_id] = self._credit.get(request_id, 0) + int(message.get("credit", 0))
+            await self._more_credit(request_id, message)
         elif kind == "cancel" and isinstance(request_id, str):
             await self._cancel(request_id)
 
@@ -289,8 +293,14 @@ class Listening:
 
     async def _command(self, message: Message) -> None:
         request_id = str(message.get("id"))
-        if "credit" in message:
-            self._credit[request_id] = int(message["credit"])
+        # Null counts as absent, and so does what was not agreed on.
+        credit = message.get("credit") if STREAM in self.capabilities else None
+        if credit is not None:
+            if not int_over_zero(credit):
+                why = f"the program asked {_shown(message)} with credit {credit!r}: {_BAD_CREDIT}"
+                await self._refuse(request_id, why, BadMessage(_BAD_CREDIT))
+                return
+            self._credit[request_id] = credit
         found = self._player.find(message, self._playing)
         if found is not None:
             playing, index = found
@@ -303,15 +313,25 @@ class Listening:
         else:
             await self._refuse(request_id, self._player.why(message))
 
+    async def _more_credit(self, request_id: str, message: Message) -> None:
+        credit: Any = message.get("credit")
+        if int_over_zero(credit):
+            self._credit[request_id] = self._credit.get(request_id, 0) + credit
+            return
+        text = _BAD_CREDIT if "credit" in message else _NO_CREDIT
+        await self._refuse(request_id, f"the program sent credit {credit!r}: {text}", BadMessage(text))
+
     async def _cancel(self, request_id: str) -> None:
         if any(playing.cancelled(request_id) for playing in self._playing):
             return
         if not any(playing.answered(request_id) for playing in self._playing):
             await self._refuse(request_id, "the program cancelled a command that the cassette has not cancelled")
 
-    async def _refuse(self, request_id: str, why: str) -> None:
+    async def _refuse(self, request_id: str, why: str, error: BadMessage | None = None) -> None:
+        """Keep the problem, and answer with it, or with the error that any server would answer."""
         self._player.problems.append(why)
-        await self.send({"type": "error", "id": request_id, "error": {"message": why, "code": _CODE}})
+        body = {"message": why, "code": _CODE} if error is None else {"message": str(error), "code": error.code}
+        await self.send({"type": "error", "id": request_id, "error": body})
 
     async def _play(self) -> bool:
         """Say what is due; whether the daemon closes then."""

@@ -8,15 +8,25 @@ from typing import Final
 
 import anyio
 import trio
+from anyio.abc import AsyncResource
 
+from poppo_ipc.errors import ConnectFailed, PoppoError
 from poppo_ipc.protocol._frames import FrameDecoder
 from poppo_ipc.testing._cassette_tape import Entry, Message, Tape, Track
 from poppo_ipc.transport import Address, Stream, connect, listen
 
-__all__ = ["Reader", "Recorder"]
+__all__ = ["GONE", "Reader", "Recorder", "close"]
 
 _LIMIT: Final = 2**32 - 1
 GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+#: Streams and listeners close at once, without waiting for anybody: this is for one that does not.
+_CLOSE_SECONDS: Final = 2.0
+
+
+async def close(resource: AsyncResource) -> None:
+    """Close it, within 2 s. Shielded from cancellation."""
+    with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+        await resource.aclose()
 
 
 class Reader:
@@ -45,6 +55,12 @@ class Recorder:
     def __init__(self, upstream: Address) -> None:
         self.tape = Tape()
         self._upstream = upstream
+        self._failures: list[PoppoError | OSError] = []
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the daemon could not be reached, each reason once; that it was away until a later connection is none."""
+        return list(dict.fromkeys(f"the daemon could not be reached: {failure}" for failure in self._failures))
 
     async def serve(self, address: Address, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; `started()` once clients can connect. Raises what `listen` raises."""
@@ -53,17 +69,27 @@ class Recorder:
             task_status.started()
             await listener.serve(self._pass_on)
         finally:
-            with trio.CancelScope(shield=True):  # closes at once: it waits for nobody
-                await listener.aclose()
+            await close(listener)
 
     async def _pass_on(self, client: Stream) -> None:
         try:
+            server = await self._reach()
+            if server is not None:
+                await self._record(client, server)
+        finally:
+            await close(client)  # where there is no daemon, as one that is not there
+
+    async def _reach(self) -> Stream | None:
+        try:
             server = await connect(self._upstream)
-        except anyio.get_cancelled_exc_class():
-            raise
-        except Exception:
-            await client.aclose()  # as a daemon that is not there
-            return
+        except (PoppoError, OSError) as error:
+            self._failures.append(error)
+            return None
+        # A daemon that starts anew is away for a moment, and the client that asks again gets by without it.
+        self._failures = [each for each in self._failures if not (isinstance(each, ConnectFailed) and each.retryable)]
+        return server
+
+    async def _record(self, client: Stream, server: Stream) -> None:
         track = Track()
         self.tape.tracks.append(track)
         try:
@@ -71,9 +97,7 @@ class Recorder:
                 nursery.start_soon(self._copy, "client", client, server, track, nursery)
                 nursery.start_soon(self._copy, "server", server, client, track, nursery)
         finally:
-            with trio.CancelScope(shield=True):  # both close at once
-                await client.aclose()
-                await server.aclose()
+            await close(server)
 
     async def _copy(self, side: str, source: Stream, target: Stream, track: Track, nursery: trio.Nursery) -> None:
         reader = Reader()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import trio
-
 from poppo_ipc.protocol._frames import frame
 from poppo_ipc.testing._cassette_player import Listening
-from poppo_ipc.testing._cassette_recorder import GONE, Reader
+from poppo_ipc.testing._cassette_recorder import GONE, Reader, close
 from poppo_ipc.testing._cassette_tape import Entry, Message, Tape, Track
 from poppo_ipc.transport import Address, Stream, connect
 
@@ -78,5 +76,4 @@ class _Link:
         except GONE:
             pass
         finally:
-            with trio.CancelScope(shield=True):  # closes at once
-                await self._stream.aclose()
+            await close(self._stream)

@@ -57,7 +57,7 @@ class DaemonCore:
         self.book = Book(Schemas(router), assert_all_called=assert_all_called, allow_unexpected=allow_unexpected)
         self.plan = FaultPlan()
         self.token: str | None = generate_token() if isinstance(token, Default) else token
-        self._limits = limits
+        self._limits = Limits() if limits is None else limits
         self._capabilities = capabilities
         self._router = fake_router(self.book)
         self._server: Server
@@ -79,7 +79,7 @@ class DaemonCore:
                 await self._serve_on()
         finally:
             self._door.open()
-            with trio.CancelScope(shield=True):  # closes at once: it waits for nobody
+            with trio.move_on_after(self._limits.flush_seconds, shield=True):
                 await listener.aclose()
 
     async def _serve_on(self) -> None:
@@ -90,7 +90,7 @@ class DaemonCore:
                 await self._server.serve()
 
     def _make_server(self) -> None:
-        limits = Limits() if self._limits is None else self._limits
+        limits = self._limits
         self._log = _LossyLog(limits.kept_events, limits.kept_event_bytes)
         self._server = Server(
             self._router,
