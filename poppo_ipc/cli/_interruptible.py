@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import trio
 
+from poppo_ipc._groups import sole
 from poppo_ipc.client._interrupts import INTERRUPTS
-from poppo_ipc.daemon._errors import sole
 
 __all__ = ["run_interruptible"]
 

@@ -9,6 +9,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import trio
 from attrs import frozen
 
+from poppo_ipc._groups import sole
+
 __all__ = ["Caught", "Mismatch", "Outcome", "Screen", "Step", "expect", "expect_error", "expect_that", "run_steps"]
 
 E = TypeVar("E", bound=Exception)
@@ -85,19 +87,12 @@ async def _run_step(step: Step, screen: Screen, seconds: float) -> Mismatch | No
         try:
             await step.run(screen)
         except Exception as error:
-            found = _sole(error)
+            found = sole(error)
             if isinstance(found, Mismatch):
                 return found
             return Mismatch(step.title, "no error", f"{type(found).__name__}: {found}")
         return None
     return Mismatch(step.title, f"an end within {seconds:g} s", "none")
-
-
-def _sole(error: Exception) -> Exception:
-    """The one exception in a group of one, as a nursery in a step raises it."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def expect(what: str, came: object, expected: object) -> None:

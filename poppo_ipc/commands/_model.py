@@ -69,7 +69,7 @@ class WireType(Generic[T]):
             raise misfit.as_mismatch() from None
 
     def schema(self, *, closed: bool = False) -> dict[str, Any]:
-        """The JSON Schema (draft 2020-12), whole in itself. Objects may hold more than it names, unless it is `closed`."""
+        """The JSON Schema (draft 2020-12), whole in itself. Objects may hold more, unless it is `closed`."""
         return schema_of(self._node, closed=closed)
 
 

@@ -10,11 +10,11 @@ from typing import Any, Final, Literal, TypeVar
 import attrs
 import trio
 
+from poppo_ipc._groups import sole
 from poppo_ipc._version import __version__
 from poppo_ipc.commands import Router
 from poppo_ipc.commands.standard import Components, DaemonReload, DaemonStarted
 from poppo_ipc.daemon._config import ConfigError, DaemonConfig, reload
-from poppo_ipc.daemon._errors import sole
 from poppo_ipc.daemon._notify import Notifier
 from poppo_ipc.daemon._parts import (
     NO_WORKERS,

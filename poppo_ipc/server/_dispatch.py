@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import trio
 
+from poppo_ipc._groups import sole
 from poppo_ipc.commands import Command, Kind, Middleware, Router
 from poppo_ipc.errors import (
     Busy,
@@ -129,7 +130,7 @@ async def _handle(request: Request) -> Any:
 
 def command_error(error: BaseException, session: Session, command: str, request_id: str) -> CommandError:
     """What a client is told of an exception: a `CommandError` as it is, of others only a reference to the log."""
-    found = _sole(error)
+    found = sole(error)
     if isinstance(found, CommandError):
         return found
     ref = secrets.token_hex(6)
@@ -148,10 +149,3 @@ def is_failure(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(map(is_failure, error.exceptions))
     return isinstance(error, (Exception, SystemExit))
-
-
-def _sole(error: BaseException) -> BaseException:
-    """The one exception in a group of one, as handlers with a nursery of their own raise it."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 import trio
 
+from poppo_ipc._groups import sole
+
 __all__ = ["Main", "TrioThread"]
 
 T = TypeVar("T")
@@ -97,7 +99,5 @@ class TrioThread:
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
-        while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
-            failure = failure.exceptions[0]
         if failure is not None:
-            raise failure
+            raise sole(failure)
