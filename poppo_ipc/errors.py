@@ -7,6 +7,7 @@ of an unforeseen exception. All other codes stay in this process.
 
 from __future__ import annotations
 
+import enum
 from typing import Any, ClassVar, final
 
 __all__ = [
@@ -57,14 +58,19 @@ class PoppoError(Exception):
     """The base of every error that this package raises on purpose.
 
     `code` names the kind of error for programs and stays the same from release to release; `message` is for people
-    and says what to do next. Survives copy and pickle.
+    and says what to do next. Where the two can be told apart, `what` is what happened, `remedy` what to do about it,
+    and the message is both; else `what` is the whole message. Survives copy and pickle.
     """
 
     code: str = "POPPO_ERROR"
+    _joint: ClassVar[str] = ": "
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, what: str, *, remedy: str = "") -> None:
+        message = f"{what}{self._joint}{remedy}" if remedy else what
         super().__init__(message)
         self.message = message
+        self.what = what
+        self.remedy = remedy
 
     def __str__(self) -> str:
         return self.message
@@ -113,13 +119,30 @@ class TransportUnsupported(PoppoError):
 class ConnectFailed(PoppoError):
     """No connection could be made: nobody listens, the way is refused, or the peer is not the one expected.
 
-    Nothing was sent. Safe to retry when `retryable` is true.
+    Nothing was sent. Safe to retry when `retryable` is true; `reason` says which of these it was.
     """
 
     code = "CONNECT_FAILED"
 
-    def __init__(self, message: str, *, retryable: bool = True) -> None:
-        super().__init__(message)
+    class Reason(enum.Enum):
+        """Why there is no connection."""
+
+        ABSENT = "absent"
+        """Nobody listens at the address."""
+        BUSY = "busy"
+        """Somebody listens there who takes no connection just now."""
+        DENIED = "denied"
+        """The system does not let this user connect."""
+        UNTRUSTED = "untrusted"
+        """Whoever listens there is run by a user who is not trusted."""
+        NOT_A_DAEMON = "not_a_daemon"
+        """What is at the address is nothing to connect to, or does not greet as a daemon does."""
+        OTHER = "other"
+        """Something else; the message says what."""
+
+    def __init__(self, what: str, *, remedy: str = "", reason: Reason = Reason.OTHER, retryable: bool = True) -> None:
+        super().__init__(what, remedy=remedy)
+        self.reason = reason
         self.retryable = retryable
 
 
@@ -127,9 +150,17 @@ class ConnectFailed(PoppoError):
 
 
 class ConnectionLost(PoppoError):
-    """The connection broke, or the peer ended it. What was asked surely did not run: a retry is safe."""
+    """The connection broke, or the peer ended it. What was asked surely did not run: a retry is safe.
+
+    `timed_out`: whether it came to no session because the peer, though there, took its time.
+    """
 
     code = "CONNECTION_LOST"
+    _joint = "; "
+
+    def __init__(self, what: str, *, remedy: str = "", timed_out: bool = False) -> None:
+        super().__init__(what, remedy=remedy)
+        self.timed_out = timed_out
 
 
 class OutcomeUnknown(PoppoError):
@@ -209,9 +240,17 @@ class VersionMismatch(ProtocolError):
 
 
 class AuthenticationError(PoppoError):
-    """The server did not accept the token, or could not prove that it knows it. No retry helps."""
+    """The server did not accept the token, or could not prove that it knows it. No retry helps.
+
+    `token_file` is the file that was to hold the token, where that is what is wrong; else None.
+    """
 
     code = "AUTHENTICATION_FAILED"
+    _joint = "; "
+
+    def __init__(self, what: str, *, remedy: str = "", token_file: str | None = None) -> None:
+        super().__init__(what, remedy=remedy)
+        self.token_file = token_file
 
 
 # -- commands ---------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ class Invocation:
         try:
             client.__enter__()
         except ConnectionLost as error:
-            if self.timeout is None or "in time" not in error.message:
+            if self.timeout is None or not error.timed_out:
                 raise
             what = f"The daemon did not greet within {self.timeout:g} s"
             raise Failure(what, "Give it longer with --timeout SECONDS", ExitCode.TIMED_OUT) from error

@@ -26,8 +26,7 @@ def check_place(invocation: Invocation) -> tuple[list[Check], Address | None]:
         if address.kind is AddressKind.UNIX:
             check_path_length(address.name)
     except AddressError as error:
-        what, _, todo = error.message.rpartition(": ")
-        return [Check("address", False, what or error.message, todo), _token(invocation)], None
+        return [Check("address", False, error.what, error.remedy), _token(invocation)], None
     source = "--socket" if invocation.socket else "POPPO_SOCKET" if os.environ.get("POPPO_SOCKET") else "the default"
     checks = [Check("address", True, f"{address} ({source})", facts={"address": str(address)})]
     if address.kind is AddressKind.UNIX:
@@ -109,7 +108,7 @@ def _token(invocation: Invocation) -> Check:
     try:
         token = invocation.token()
     except AuthenticationError as error:
-        return Check("token", False, error.message.replace(" (POPPO_TOKEN_FILE)", ""), "Put that right", facts)
+        return Check("token", False, error.what, "Put that right", facts)
     if token is None:
         return Check("token", None, "there is none; a daemon with --no-auth needs none", facts=facts)
     return Check("token", True, f"from {source}", facts=facts)

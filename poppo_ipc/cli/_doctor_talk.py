@@ -44,7 +44,7 @@ def check_talk(invocation: Invocation, address: Address) -> list[Check]:
     except PoppoError as error:
         found = failure_of(error)
         todo = found.todo
-        if error.code in ("CONNECTION_LOST", "CONNECT_FAILED") and "doctor" in todo:
+        if found.by_doctor:
             todo = "See the daemon's log, and start it again"
         name = "authentication" if error.code in ("AUTHENTICATION_FAILED", "AUTH_REQUIRED") else "connection"
         checks.append(Check(name, False, found.message, todo))

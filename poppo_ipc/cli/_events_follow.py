@@ -98,7 +98,7 @@ async def _tell_states(client: Client) -> None:
         async for change in changes:
             if change.state is ClientState.AWAY and lost is None:
                 lost = trio.current_time()
-                reason = "" if change.error is None else f": {change.error.message.removesuffix('; try again')}"
+                reason = "" if change.error is None else f": {change.error.what}"
                 _tell(f"lost the daemon{reason}; trying again")
             elif change.state is ClientState.CONNECTED and lost is not None:
                 _tell(f"the daemon is back after {_away_text(trio.current_time() - lost)}")

@@ -45,9 +45,11 @@ class ExitCode(enum.IntEnum):
 class Failure(click.ClickException):
     """The end of the program: what went wrong, what to do about it, and the exit code."""
 
-    def __init__(self, what: str, todo: str = "", code: int = ExitCode.FAILED) -> None:
+    def __init__(self, what: str, todo: str = "", code: int = ExitCode.FAILED, *, by_doctor: bool = False) -> None:
         super().__init__(what)
         self.todo = todo
+        self.by_doctor = by_doctor
+        """Whether what to do is to run the doctor, which itself has to say something else."""
         self.exit_code = code  # type: ignore[misc]  # a class variable there, and each has its own here
 
     def format_message(self) -> str:
@@ -79,8 +81,14 @@ def failure_of(error: PoppoError, doing: str = "") -> Failure:
 
     message = error.message
     match error:
+        case errors.AuthenticationError(token_file=str()):
+            return Failure(error.what, "Name the daemon's token file with --token-file", ExitCode.NOT_AUTHENTICATED)
         case errors.AuthenticationError() | errors.AuthRequired() | errors.AuthFailed():
-            return Failure(*_unauthenticated(message), ExitCode.NOT_AUTHENTICATED)
+            return Failure(
+                message,
+                "Set POPPO_TOKEN, or name the daemon's token file with --token-file or POPPO_TOKEN_FILE",
+                ExitCode.NOT_AUTHENTICATED,
+            )
         case errors.CallTimeout():
             return Failure(
                 message, "Look at what it has done, or give it longer with --timeout SECONDS", ExitCode.TIMED_OUT
@@ -94,29 +102,22 @@ def failure_of(error: PoppoError, doing: str = "") -> Failure:
         case errors.CommandError():
             if error.code == "UNAVAILABLE" and (error.details or {}).get("reason"):
                 # Its disk takes nothing more; the message says what to do itself.
-                what, _, todo = message.partition(". ")
-                return Failure(what, todo or _remedy(error))
+                return Failure(sentence(message))
             return Failure(message, _remedy(error))
+        case errors.ConnectFailed(reason=errors.ConnectFailed.Reason.ABSENT):
+            return Failure(error.what, HOW_TO_START, ExitCode.NOT_CONNECTED)
         case errors.ConnectFailed() | errors.AddressError():
-            what, _, todo = message.rpartition(": ")
-            if not what or " " not in todo or todo.startswith("start the daemon"):
-                todo = HOW_TO_START if "No daemon listens" in message else _DOCTOR
+            todo = error.remedy or _DOCTOR
             code = ExitCode.USAGE if isinstance(error, errors.AddressError) else ExitCode.NOT_CONNECTED
-            return Failure(what or message, todo[:1].upper() + todo[1:], code)
+            return Failure(error.what, todo[:1].upper() + todo[1:], code, by_doctor=not error.remedy)
         case errors.ConnectionLost() | errors.ConnectionClosed():
-            what = message.removesuffix("; try again")
-            return Failure(what, f"Ask again; if that does not help: {_DOCTOR[0].lower()}{_DOCTOR[1:]}", 3)
+            todo = f"Ask again; if that does not help: {_DOCTOR[0].lower()}{_DOCTOR[1:]}"
+            return Failure(error.what, todo, ExitCode.NOT_CONNECTED, by_doctor=True)
         case errors.OutcomeUnknown():
             return Failure(message, "See whether it is done before you ask again")
         case errors.ProtocolError():
             return Failure(message, "Run poppo-ipc doctor to compare the versions", ExitCode.NOT_CONNECTED)
     return Failure(message)
-
-
-def _unauthenticated(message: str) -> tuple[str, str]:
-    if "token file" in message:
-        return message.replace(" (POPPO_TOKEN_FILE)", ""), "Name the daemon's token file with --token-file"
-    return message, "Set POPPO_TOKEN, or name the daemon's token file with --token-file or POPPO_TOKEN_FILE"
 
 
 def _remedy(error: PoppoError) -> str:

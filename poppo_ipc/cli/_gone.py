@@ -98,8 +98,7 @@ def _is_there(address: Address, pid: int | None) -> bool:
     try:
         Probe.of(address).close()
     except ConnectFailed as error:
-        # A pipe all of whose instances are taken is there.
-        return address.kind is AddressKind.PIPE and error.retryable and error.__cause__ is None
+        return error.reason is ConnectFailed.Reason.BUSY
     return True
 
 

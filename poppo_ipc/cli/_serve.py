@@ -13,13 +13,13 @@ from typing import Any
 import trio
 from attrs import field, frozen
 
+from poppo_ipc._groups import sole
 from poppo_ipc.cli._detached import let_go
 from poppo_ipc.cli._foreground import SIGNALS, notice, run_in_foreground
 from poppo_ipc.cli._logfile import LateFile
 from poppo_ipc.client import token_from_environment
 from poppo_ipc.client._beside import root_directory
 from poppo_ipc.daemon import Daemon, DaemonConfig, Notifier, load_config
-from poppo_ipc.daemon._errors import sole
 from poppo_ipc.daemon._garbage import spare_garbage_collector
 from poppo_ipc.daemon.monitoring import DaemonLogs, daemon_logging
 from poppo_ipc.errors import AddressError, PoppoError
@@ -34,7 +34,7 @@ logger = logging.getLogger("poppo_ipc.cli")
 class StartFailed(PoppoError):
     """The daemon could not start, or could not go on; the message says why in one line."""
 
-    code = "START_FAILED"
+    code = "SERVE_FAILED"
 
 
 @frozen(kw_only=True)
@@ -101,7 +101,7 @@ class _Running:
             try:
                 await self._serve_on(listener, signals)
             finally:
-                with trio.CancelScope(shield=True):
+                with trio.move_on_after(self._config.limits.flush_seconds, shield=True):
                     await listener.aclose()
 
     async def _serve_on(self, listener: Listener, signals: AsyncIterator[int]) -> None:

@@ -27,6 +27,8 @@ __all__ = ["KILLED", "KILLING", "DaemonProcess", "Stage", "stage"]
 _READY = "ready on "
 #: Lines of the daemon's stderr that are kept, to say why it did not start.
 _KEPT_LINES = 20
+#: Seconds that a killed process may take to be gone, before the demo may be interrupted in its wait.
+_KILL_SECONDS = 5.0
 
 if sys.platform == "win32":
     _APART: Any = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
@@ -85,7 +87,8 @@ class DaemonProcess:
     async def kill(self) -> int:
         """End it at once; gives the exit code. Without effect on one that has ended."""
         self._process.kill()
-        with trio.CancelScope(shield=True):  # what is killed is gone in no time, and has to be collected
+        # What is killed has to be collected, and is gone in no time, unless the system does not let go of it.
+        with trio.move_on_after(_KILL_SECONDS, shield=True):
             await self._process.wait()
             if self._process.stdin is not None:
                 await self._process.stdin.aclose()

@@ -25,7 +25,7 @@ from poppo_ipc.client._streams import EventStream, ItemStream, StateStream
 from poppo_ipc.client._typed import build_call, result_reader
 from poppo_ipc.client._window import WINDOW
 from poppo_ipc.errors import CallTimeout, ConnectFailed, ConnectionClosed, ConnectionLost, PoppoError
-from poppo_ipc.transport import OWN_AND_ROOT, Address
+from poppo_ipc.transport import OWN_AND_ROOT, Address, Stream
 from poppo_ipc.transport import connect as connect_stream
 
 if TYPE_CHECKING:
@@ -324,7 +324,7 @@ class Client(Known, Groups):
             return self._ended(error, link.heard, anyio.current_time() - began)
         finally:
             self._link = None
-            with anyio.CancelScope(shield=True):  # closes at once: a stream's aclose waits for nobody
+            with anyio.move_on_after(self._options.close_seconds, shield=True):
                 await stream.aclose()
 
     def _missed(self, error: PoppoError) -> float | None:
@@ -360,12 +360,16 @@ class Client(Known, Groups):
             state = ClientState.AWAY if self._first.is_set() else ClientState.CONNECTING
             self._tell(StateChange(state, error, delay))
 
-    async def _dial(self) -> Any:
+    async def _dial(self) -> Stream:
         options = self._options
         trusted = OWN_AND_ROOT if isinstance(options.trusted_uids, Default) else options.trusted_uids
         with anyio.move_on_after(options.handshake_seconds):
             return await connect_stream(self._address, trusted_uids=trusted)
-        raise ConnectionLost(f"{self._address} took no connection within {options.handshake_seconds:g} s; try again")
+        raise ConnectionLost(
+            f"{self._address} took no connection within {options.handshake_seconds:g} s",
+            remedy="try again",
+            timed_out=True,
+        )
 
     def _begun(self) -> None:
         self._tell(StateChange(ClientState.CONNECTED))

@@ -91,7 +91,7 @@ class Handshake:
             return ConnectionLost(
                 "The server closed the connection without a word: it may serve other users only, or be stopping"
             )
-        return torn or ConnectionLost("The server closed the connection during the handshake; try again")
+        return torn or ConnectionLost("The server closed the connection during the handshake", remedy="try again")
 
     def _welcomed(self) -> bytes | None:
         connection = self._connection

@@ -61,7 +61,9 @@ class Link:
         deadline = self._options.handshake_seconds
         with anyio.move_on_after(deadline):
             return await self._settle()
-        raise ConnectionLost(f"The server did not finish the handshake within {deadline:g} s; try again")
+        raise ConnectionLost(
+            f"The server did not finish the handshake within {deadline:g} s", remedy="try again", timed_out=True
+        )
 
     async def _settle(self) -> Session:
         handshake = self._handshake
@@ -74,7 +76,7 @@ class Link:
         except EndOfStream:
             raise handshake.eof() from None
         except (BrokenResourceError, ClosedResourceError) as exc:
-            raise ConnectionLost("The connection broke during the handshake; try again") from exc
+            raise ConnectionLost("The connection broke during the handshake", remedy="try again") from exc
         return handshake.session
 
     async def run(self, begun: Callable[[], None]) -> PoppoError:

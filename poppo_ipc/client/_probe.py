@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from typing import Self
 
 from poppo_ipc.errors import ConnectFailed
@@ -48,13 +47,7 @@ class Probe:
 
 def nothing_listens(error: BaseException) -> bool:
     """Whether this says that there is nobody at the address: no socket or pipe, or a socket whose owner is dead."""
-    cause = error.__cause__
-    return (
-        isinstance(error, ConnectFailed)
-        and error.retryable
-        and isinstance(cause, OSError)
-        and cause.errno in (errno.ENOENT, errno.ECONNREFUSED)
-    )
+    return isinstance(error, ConnectFailed) and error.reason is ConnectFailed.Reason.ABSENT
 
 
 def somebody_listens(address: Address) -> bool:

@@ -22,7 +22,9 @@ def take_start(address: Address) -> int | None:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             return lock_file(path)
         except OSError as error:
-            raise AddressError(f"{path} cannot be locked ({error.strerror}): see who may write there") from error
+            raise AddressError(
+                f"{path} cannot be locked ({error.strerror})", remedy="see who may write there"
+            ) from error
     else:
         from poppo_ipc.transport._directory import open_directory
         from poppo_ipc.transport._lock import take_lock

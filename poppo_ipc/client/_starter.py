@@ -156,7 +156,11 @@ class Starter:
             said = f"; it said: {why}" if why else ""
             return DaemonStartFailed(f"The daemon was not ready {within}, and was ended{said}", output=output)
         if not self._nobody:
-            return ConnectFailed(f"Something listens at {self._address} and did not greet {within}", retryable=False)
+            return ConnectFailed(
+                f"Something listens at {self._address} and did not greet {within}",
+                reason=ConnectFailed.Reason.NOT_A_DAEMON,
+                retryable=False,
+            )
         held, pid = lock_holder(beside(self._address, ".lock"))
         if held:
             who = "Another process" if pid is None else f"Process {pid}"

@@ -58,7 +58,9 @@ class SyncLink:
         while handshake.session is None:
             self._wait(deadline - time.monotonic())
             if time.monotonic() >= deadline:
-                raise ConnectionLost("The server did not finish the handshake in time; try again")
+                raise ConnectionLost(
+                    "The server did not finish the handshake in time", remedy="try again", timed_out=True
+                )
             try:
                 data = self._receive()
                 if data is None:
@@ -68,7 +70,7 @@ class SyncLink:
                     self._outbox.put(reply)
                     self._send()
             except OSError as exc:
-                raise ConnectionLost("The connection broke during the handshake; try again") from exc
+                raise ConnectionLost("The connection broke during the handshake", remedy="try again") from exc
             if data == b"":
                 raise handshake.eof()
         self._session = handshake.session

@@ -12,6 +12,8 @@ __all__ = ["FILE_VARIABLE", "TOKEN_VARIABLE", "token_from_environment"]
 
 TOKEN_VARIABLE = "POPPO_TOKEN"
 FILE_VARIABLE = "POPPO_TOKEN_FILE"
+_OTHER = f"set {FILE_VARIABLE} to the daemon's token file"
+_NEW = "make one with poppo-ipc token new"
 _MAX_BYTES = 64 * 1024  # far over any token; bounds what is read where the variable names the wrong file
 
 
@@ -38,30 +40,39 @@ def _read(path: str) -> str:
         # O_NONBLOCK: a pipe by that name must not hang the program before it can say anything.
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except OSError as exc:
-        raise AuthenticationError(f"Cannot read the token file {path} ({FILE_VARIABLE}): {exc.strerror}") from exc
+        raise _unreadable(path, exc) from exc
     try:
         # What was opened, not of what the path names by now.
         _check(path, fd)
         data = os.read(fd, _MAX_BYTES)
     except OSError as exc:
-        raise AuthenticationError(f"Cannot read the token file {path} ({FILE_VARIABLE}): {exc.strerror}") from exc
+        raise _unreadable(path, exc) from exc
     finally:
         os.close(fd)
     try:
         token = data.decode().strip()
     except UnicodeDecodeError:
-        raise AuthenticationError(f"The token file {path} is not UTF-8 text") from None
+        raise _unusable(f"The token file {path} is not UTF-8 text", path, f"{_OTHER}, or {_NEW} --force") from None
     if not token:
-        raise AuthenticationError(f"The token file {path} is empty")
+        raise _unusable(f"The token file {path} is empty", path, f"{_OTHER}, or {_NEW} --force")
     return token
 
 
 def _check(path: str, descriptor: int) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise AuthenticationError(f"The token file {path} is not a regular file")
+        raise _unusable(f"The token file {path} is not a regular file", path, _OTHER)
     # Loaded here: few programs have a token file, and they are to start fast.
     from poppo_ipc.transport._private import why_not_private
 
     problem = why_not_private(path, descriptor)
     if problem is not None:
-        raise AuthenticationError(f"The token file {path} {problem}, and change the token if others may have read it")
+        raise _unusable(f"The token file {path} {problem}, and change the token if others may have read it", path)
+
+
+def _unreadable(path: str, exc: OSError) -> AuthenticationError:
+    remedy = f"{_OTHER}, or {_NEW}" if isinstance(exc, FileNotFoundError) else _OTHER
+    return _unusable(f"Cannot read the token file {path}: {exc.strerror}", path, remedy)
+
+
+def _unusable(what: str, path: str, remedy: str = "") -> AuthenticationError:
+    return AuthenticationError(what, remedy=remedy, token_file=path)

@@ -51,15 +51,18 @@ class Address:
 
     def __attrs_post_init__(self) -> None:
         if not self.name.strip():
-            raise AddressError(f"An address is empty: {_FORMS}")
+            raise AddressError("An address is empty", remedy=_FORMS)
         if "\0" in self.name:
-            raise AddressError(f"{self.name!r} holds a NUL character, and abstract sockets are not supported: {_FORMS}")
+            raise AddressError(
+                f"{self.name!r} holds a NUL character, and abstract sockets are not supported", remedy=_FORMS
+            )
         if self.kind is AddressKind.UNIX:
             _check_path(self.name)
         elif self.kind is AddressKind.PIPE:
             if not _PIPE_NAME.fullmatch(self.name):
                 raise AddressError(
-                    f"The pipe name {self.name!r} holds a slash or more than {_PIPE_NAME_LIMIT} characters: {_FORMS}"
+                    f"The pipe name {self.name!r} holds a slash or more than {_PIPE_NAME_LIMIT} characters",
+                    remedy=_FORMS,
                 )
             object.__setattr__(self, "name", self.name.translate(_SMALL_LETTERS))
 
@@ -83,10 +86,10 @@ class Address:
         if not isinstance(text, str):
             path = os.fspath(text)
             if not isinstance(path, str):
-                raise AddressError(f"The path {path!r} is bytes, and an address is text: {_FORMS}")
+                raise AddressError(f"The path {path!r} is bytes, and an address is text", remedy=_FORMS)
             return cls(AddressKind.UNIX, _absolute(path))
         if not text.strip():
-            raise AddressError(f"An address is empty: {_FORMS}")
+            raise AddressError("An address is empty", remedy=_FORMS)
         scheme, colon, rest = text.partition(":")
         if colon and scheme == AddressKind.UNIX.value:
             return cls(AddressKind.UNIX, _absolute(rest))
@@ -101,10 +104,10 @@ class Address:
             text = _with_backslashes(text)
             return cls(AddressKind.PIPE, _pipe_name(text))
         if _REMOTE_PIPE.match(text):
-            raise AddressError(f"{text!r} is a pipe of another machine, which is not supported: {_FORMS}")
+            raise AddressError(f"{text!r} is a pipe of another machine, which is not supported", remedy=_FORMS)
         if url := _URL.match(text):
             # A bare path never needs "://", and a directory named "tcp:" is not what the writer had in mind.
-            raise AddressError(f"{url[1]!r} in {text!r} is no known scheme: {_FORMS}")
+            raise AddressError(f"{url[1]!r} in {text!r} is no known scheme", remedy=_FORMS)
         return cls(AddressKind.UNIX, _absolute(text))
 
     @classmethod
@@ -124,12 +127,12 @@ class Address:
 
 def _absolute(text: str) -> str:
     if not text.strip():
-        raise AddressError(f"An address has an empty path: {_FORMS}")
+        raise AddressError("An address has an empty path", remedy=_FORMS)
     path = text
     if text.startswith("~"):
         path = os.path.expanduser(text)
         if path.startswith("~"):
-            raise AddressError(f"No home directory is known for the start of {text!r}: write the whole path")
+            raise AddressError(f"No home directory is known for the start of {text!r}", remedy="write the whole path")
     if os.name == "nt":
         return os.path.abspath(path)
     if not path.startswith("/"):
@@ -137,7 +140,7 @@ def _absolute(text: str) -> str:
             path = f"{os.getcwd()}/{path}"
         except FileNotFoundError:
             raise AddressError(
-                f"The path {text!r} is relative and the working directory is gone: write the whole path"
+                f"The path {text!r} is relative and the working directory is gone", remedy="write the whole path"
             ) from None
     return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
 
@@ -153,7 +156,7 @@ def _pipe_name(text: str) -> str:
 
 def _check_path(path: str) -> None:
     if not os.path.isabs(path) or path == os.path.dirname(path):
-        raise AddressError(f"{path!r} is not the absolute path of a socket: {_FORMS}")
+        raise AddressError(f"{path!r} is not the absolute path of a socket", remedy=_FORMS)
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
@@ -176,6 +179,6 @@ def check_path_length(path: str | os.PathLike[str]) -> None:
     length, limit = len(os.fsencode(path)), path_limit()
     if length > limit:
         raise AddressError(
-            f"The socket path {os.fspath(path)} is {length} bytes long, and {limit} is the most that this system "
-            f"takes: choose a shorter path, or set {SOCKET_VARIABLE} to one"
+            f"The socket path {os.fspath(path)} is {length} bytes long, and {limit} is the most that this system takes",
+            remedy=f"choose a shorter path, or set {SOCKET_VARIABLE} to one",
         )

@@ -8,9 +8,9 @@ import time
 from collections.abc import Collection
 from os import PathLike
 
-from ..errors import ConnectFailed, TransportUnsupported
+from ..errors import TransportUnsupported
 from ._address import Address, AddressKind, check_path_length
-from ._borders import BACKLOG_FULL, connect_failed, no_pipes, no_unix, trusted_peer
+from ._borders import BACKLOG_FULL, connect_failed, no_pipes, no_unix, too_busy, trusted_peer
 from ._connection import Connection
 from ._peer import OWN_AND_ROOT
 
@@ -103,9 +103,7 @@ def _connect(sock: socket.socket, address: Address, deadline: float | None) -> N
                 raise connect_failed(address, exc) from exc
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise ConnectFailed(
-                    f"The daemon at {address} is there but took no connection in time: try again"
-                ) from exc
+                raise too_busy(address) from exc
             time.sleep(wait if left is None else min(wait, left))
             wait = min(wait * 2, LONGEST_WAIT)
         else:

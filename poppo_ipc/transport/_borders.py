@@ -21,13 +21,17 @@ __all__ = [
     "BACKLOG_FULL",
     "CAPACITY",
     "REMEDY",
+    "Reason",
     "check_trusted",
     "connect_failed",
     "no_pipes",
     "no_unix",
+    "too_busy",
     "trusted_peer",
     "user_name",
 ]
+
+Reason = ConnectFailed.Reason
 
 CAPACITY = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """The process or the system is out of something that others will give back: wait and try again."""
@@ -89,20 +93,43 @@ def connect_failed(address: Address, exc: OSError) -> ConnectFailed:
     """
     code = exc.errno
     if code == errno.ENOENT:
-        return ConnectFailed(f"No daemon listens at {address}, there is no such socket: {REMEDY}")
+        return ConnectFailed(
+            f"No daemon listens at {address}, there is no such socket", remedy=REMEDY, reason=Reason.ABSENT
+        )
     if code == errno.ECONNREFUSED:
         if _is_other_file(address.name):
-            return ConnectFailed(f"{address} is not a socket: set {SOCKET_VARIABLE} to one", retryable=False)
-        return ConnectFailed(f"No daemon listens at {address}, its socket was left behind: {REMEDY}")
-    if code in (errno.EACCES, errno.EPERM):
-        return ConnectFailed(f"No permission to connect to {address}: {_owner(address.name)}", retryable=False)
-    if code == errno.ENOTDIR or code == errno.ELOOP or code == errno.EPROTOTYPE or code == errno.ENOTSOCK:
+            return ConnectFailed(
+                f"{address} is not a socket",
+                remedy=f"set {SOCKET_VARIABLE} to one",
+                reason=Reason.NOT_A_DAEMON,
+                retryable=False,
+            )
         return ConnectFailed(
-            f"{address} is not the socket of a daemon ({os.strerror(code)}): set {SOCKET_VARIABLE} to one",
+            f"No daemon listens at {address}, its socket was left behind", remedy=REMEDY, reason=Reason.ABSENT
+        )
+    if code in (errno.EACCES, errno.EPERM):
+        return ConnectFailed(
+            f"No permission to connect to {address}",
+            remedy=_owner(address.name),
+            reason=Reason.DENIED,
             retryable=False,
         )
-    reason = os.strerror(code) if code is not None else str(exc)
-    return ConnectFailed(f"Could not connect to {address}: {reason}", retryable=code in _PASSING)
+    if code == errno.ENOTDIR or code == errno.ELOOP or code == errno.EPROTOTYPE or code == errno.ENOTSOCK:
+        return ConnectFailed(
+            f"{address} is not the socket of a daemon ({os.strerror(code)})",
+            remedy=f"set {SOCKET_VARIABLE} to one",
+            reason=Reason.NOT_A_DAEMON,
+            retryable=False,
+        )
+    why = os.strerror(code) if code is not None else str(exc)
+    return ConnectFailed(f"Could not connect to {address}: {why}", retryable=code in _PASSING)
+
+
+def too_busy(address: Address) -> ConnectFailed:
+    """The error for a daemon whose queue stayed full for as long as there was time."""
+    return ConnectFailed(
+        f"The daemon at {address} is there but took no connection in time", remedy="try again", reason=Reason.BUSY
+    )
 
 
 def trusted_peer(sock: socket.socket, address: Address, trusted_uids: Collection[int | str] | None) -> PeerCredentials:
@@ -128,8 +155,9 @@ def check_trusted(address: Address, peer: PeerCredentials, trusted_uids: Collect
     elif peer.sid is not None:
         who = _account(peer.sid)
     raise ConnectFailed(
-        f"The server at {address} is run by {who}, who is not trusted, so nothing was sent to it: "
-        f"set {SOCKET_VARIABLE} to the address of your own daemon, or trust that user explicitly",
+        f"The server at {address} is run by {who}, who is not trusted, so nothing was sent to it",
+        remedy=f"set {SOCKET_VARIABLE} to the address of your own daemon, or trust that user explicitly",
+        reason=Reason.UNTRUSTED,
         retryable=False,
     )
 

@@ -188,7 +188,7 @@ def _clear(path: str, directory: int, name: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(status.st_mode):
-        raise AddressError(f"{path} is no socket, so it was not touched: move it away, or choose another path")
+        raise AddressError(f"{path} is no socket, so it was not touched", remedy="move it away, or choose another path")
     if _is_dead(path) and _identity_at(directory, name) == _identity(status):
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
@@ -305,5 +305,7 @@ def _cannot_bind(path: str, exc: OSError) -> Exception:
     if exc.errno in (errno.EADDRINUSE, errno.EEXIST):
         return AddressInUse(f"Another server took {path} at the same moment: stop it, or choose another address")
     if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ENOTSUP):
-        return AddressError(f"No socket can be made at {path} ({exc.strerror}): choose a directory you may write to")
+        return AddressError(
+            f"No socket can be made at {path} ({exc.strerror})", remedy="choose a directory you may write to"
+        )
     return exc

@@ -79,8 +79,8 @@ def _secure(fd: int, path: str) -> None:
     own = os.geteuid()
     if status.st_uid not in (own, 0):
         raise AddressError(
-            f"The directory {path} belongs to {user_name(status.st_uid)}, who could replace the socket: "
-            f"choose a directory of {user_name(own)}"
+            f"The directory {path} belongs to {user_name(status.st_uid)}, who could replace the socket",
+            remedy=f"choose a directory of {user_name(own)}",
         )
     if status.st_mode & stat.S_ISVTX:
         return  # in a sticky directory others cannot replace what is ours
@@ -97,8 +97,8 @@ def _secure(fd: int, path: str) -> None:
         status = os.fstat(fd)  # some file systems agree and change nothing
     if status.st_mode & _OTHERS_WRITE:
         raise AddressError(
-            f"Others may replace files in {path} (mode {stat.S_IMODE(status.st_mode):o}): "
-            "choose a directory of your own below it for the socket"
+            f"Others may replace files in {path} (mode {stat.S_IMODE(status.st_mode):o})",
+            remedy="choose a directory of your own below it for the socket",
         )
 
 

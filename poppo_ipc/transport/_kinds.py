@@ -69,8 +69,8 @@ async def connect(
     Raises:
         AddressError: the text is no address, or the path is too long.
         TransportUnsupported: this platform or release has no such transport.
-        ConnectFailed: nobody listens, permission is refused, or the server is run by a user who is not trusted; its
-            `retryable` tells whether to try again.
+        ConnectFailed: nobody listens, permission is refused, or the server is run by a user who is not trusted: its
+            `reason` says which, its `retryable` whether to try again.
     """
     address = Address.parse(address)
     return await KINDS[address.kind].connect(address, trusted_uids)

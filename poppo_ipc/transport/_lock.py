@@ -51,7 +51,7 @@ def take_lock(directory: int, name: str, path: str) -> int:
                 raise _in_use(fd, path) from None
             except OSError as exc:
                 raise AddressError(
-                    f"{path} cannot be locked ({exc.strerror}): choose a directory on a local file system"
+                    f"{path} cannot be locked ({exc.strerror})", remedy="choose a directory on a local file system"
                 ) from exc
             if holds(fd, directory, name):
                 _write_pid(fd)
@@ -93,26 +93,28 @@ def _open(directory: int, name: str, path: str) -> int:
     except OSError as exc:
         if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT):
             raise
-        raise AddressError(f"The lock file {path} cannot be opened{_why(directory, name, exc)}") from exc
+        why, remedy = _why(directory, name, exc)
+        raise AddressError(f"The lock file {path} cannot be opened{why}", remedy=remedy) from exc
     status = os.fstat(fd)
     # What is written below must never land in something else that has this name, be it by chance or by a hard link.
     ours = status.st_uid == os.geteuid() and status.st_nlink <= 1 and status.st_size <= _MOST_BYTES
     if not stat.S_ISREG(status.st_mode) or not ours:
         os.close(fd)
         raise AddressError(
-            f"{path}, owned by {user_name(status.st_uid)}, is no lock file of ours: choose another path for the socket"
+            f"{path}, owned by {user_name(status.st_uid)}, is no lock file of ours",
+            remedy="choose another path for the socket",
         )
     return fd
 
 
-def _why(directory: int, name: str, exc: OSError) -> str:
+def _why(directory: int, name: str, exc: OSError) -> tuple[str, str]:
     try:
         owner = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except OSError:
-        return f" ({exc.strerror}): choose a directory that you may write to"
+        return f" ({exc.strerror})", "choose a directory that you may write to"
     if stat.S_ISLNK(owner.st_mode):
-        return ", it is a symbolic link: remove that, or choose another path"
-    return f" ({exc.strerror}); it belongs to {user_name(owner.st_uid)}: choose another path"
+        return ", it is a symbolic link", "remove that, or choose another path"
+    return f" ({exc.strerror}); it belongs to {user_name(owner.st_uid)}", "choose another path"
 
 
 def _write_pid(fd: int) -> None:

@@ -205,7 +205,11 @@ def _register() -> dict[str, MemoryListener]:
 
 
 def _nobody(address: Address) -> ConnectFailed:
-    return ConnectFailed(f"Nothing listens at {address} in this event loop: start it there first")
+    return ConnectFailed(
+        f"Nothing listens at {address} in this event loop",
+        remedy="start it there first",
+        reason=ConnectFailed.Reason.ABSENT,
+    )
 
 
 async def connect_memory(address: Address, trusted_uids: Collection[int | str] | None) -> Stream:

@@ -14,8 +14,8 @@ from typing import Final, Self
 
 from .._win32.events import Event, wait_any
 from .._win32.pipes import flush
-from ..errors import ConnectFailed
 from ._address import Address
+from ._borders import too_busy
 from ._peer import PeerCredentials
 from ._pipe_end import PipeEnd
 from ._pipe_open import open_end, trusted_server
@@ -162,7 +162,7 @@ def connect_pipe_blocking(
     while (end := open_end(address)) is None:
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
-            raise ConnectFailed(f"The daemon at {address} is there but took no connection in time: try again")
+            raise too_busy(address)
         wait = next(waits)
         time.sleep(wait if left is None else min(wait, left))
     try:

@@ -60,8 +60,8 @@ class PipeClaim:
             fd = lock_file(path)
         except OSError as error:
             raise AddressError(
-                f"The lock file {path} cannot be used ({error.strerror}): set LOCALAPPDATA to a directory that you "
-                "may write to"
+                f"The lock file {path} cannot be used ({error.strerror})",
+                remedy="set LOCALAPPDATA to a directory that you may write to",
             ) from error
         if fd is None:
             raise _in_use(address, path)

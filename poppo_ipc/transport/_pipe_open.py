@@ -28,7 +28,7 @@ from .._win32.processes import process_runs
 from .._win32.security import Descriptor, own_sid, owner_of, sid_of_process
 from ..errors import AddressError, AddressInUse, ConnectFailed
 from ._address import PIPE_PREFIX, SOCKET_VARIABLE, Address
-from ._borders import REMEDY, check_trusted
+from ._borders import REMEDY, Reason, check_trusted
 from ._peer import PeerCredentials
 from ._pipe_end import PipeEnd
 from ._pipe_rules import descriptor_text
@@ -75,7 +75,7 @@ def make_instance(address: Address, *, first: bool) -> int:
                 f"Another program has the pipe {address}. Stop it first, or choose another address"
             ) from error
         if error.winerror in (ERROR_INVALID_NAME, ERROR_BAD_PATHNAME):
-            raise AddressError(f"Windows takes no pipe of the name {address}: choose another") from error
+            raise AddressError(f"Windows takes no pipe of the name {address}", remedy="choose another") from error
         raise shortage(error) from error
 
 
@@ -154,7 +154,7 @@ def trusted_server(handle: int, address: Address, trusted_uids: Collection[int |
     except OSError as error:
         raise _connect_failed(address, error) from error
     if peer.sid is None and not process_runs(pid):
-        raise ConnectFailed(f"The daemon at {address} ended just now: {REMEDY}")
+        raise ConnectFailed(f"The daemon at {address} ended just now", remedy=REMEDY, reason=Reason.ABSENT)
     check_trusted(address, owner, trusted_uids)
     check_trusted(address, peer, trusted_uids)
     return peer
@@ -170,16 +170,23 @@ def _sid_of(pid: int) -> str | None:
 def _connect_failed(address: Address, error: OSError) -> ConnectFailed:
     code = error.winerror
     if code == ERROR_FILE_NOT_FOUND:
-        return ConnectFailed(f"No daemon listens at {address}, there is no such pipe: {REMEDY}")
+        return ConnectFailed(
+            f"No daemon listens at {address}, there is no such pipe", remedy=REMEDY, reason=Reason.ABSENT
+        )
     if code == ERROR_ACCESS_DENIED:
         return ConnectFailed(
-            f"No permission to connect to {address}: it belongs to another user; run as that user, or set "
+            f"No permission to connect to {address}",
+            remedy="it belongs to another user; run as that user, or set "
             f"{SOCKET_VARIABLE} to the address of your own daemon",
+            reason=Reason.DENIED,
             retryable=False,
         )
     if code in (ERROR_INVALID_NAME, ERROR_BAD_PATHNAME):
         return ConnectFailed(
-            f"{address} is not the pipe of a daemon ({error.strerror}): set {SOCKET_VARIABLE} to one", retryable=False
+            f"{address} is not the pipe of a daemon ({error.strerror})",
+            remedy=f"set {SOCKET_VARIABLE} to one",
+            reason=Reason.NOT_A_DAEMON,
+            retryable=False,
         )
     return ConnectFailed(
         f"Could not connect to {address}: {error.strerror}", retryable=code in _GONE or code in _SHORTAGES

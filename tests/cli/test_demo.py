@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from psutil import pid_exists
+
+from poppo_ipc.cli._stage import DaemonProcess
 
 from .processes import Program, end_of
 
@@ -26,6 +30,25 @@ def shown(step: dict[str, Any]) -> dict[str, Any]:
 
 #: What becomes of a worker that is killed.
 KILLED = "exited with code" if sys.platform == "win32" else "by SIGKILL"
+
+
+@pytest.mark.trio
+async def test_what_is_killed_and_stays_can_be_left(autojump_clock: trio.testing.MockClock) -> None:
+    """The wait for its end was shielded and had none: Ctrl-C did not end the demo."""
+
+    class Stuck:
+        stdin = None
+
+        def kill(self) -> None: ...
+
+        async def wait(self) -> int:
+            await trio.sleep(1000)
+            return 0
+
+    with trio.move_on_after(1) as scope:
+        await DaemonProcess(Stuck()).kill()  # type: ignore[arg-type]
+    assert scope.cancelled_caught
+    assert trio.current_time() < 10
 
 
 def in_place(place: Path) -> dict[str, str]:

@@ -11,6 +11,8 @@ import pytest
 
 from poppo_ipc import Address
 from poppo_ipc.cli._gone import wait_until_gone
+from poppo_ipc.client._probe import Probe
+from poppo_ipc.errors import ConnectFailed
 
 from .original import Original
 from .processes import Serve, at
@@ -120,6 +122,17 @@ def test_a_daemon_has_gone_when_its_lock_is_free_too(place: Path) -> None:
         lock.flush()
         assert not wait_until_gone(address, 0.1)
     assert wait_until_gone(address, 0.1)
+
+
+def test_one_that_takes_no_connection_just_now_has_not_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a pipe was taken to be there, and that by an error without a cause."""
+    for reason in ConnectFailed.Reason:
+
+        def of(_: Address, reason: ConnectFailed.Reason = reason) -> Probe:
+            raise ConnectFailed("no", reason=reason) from OSError()
+
+        monkeypatch.setattr(Probe, "of", of)
+        assert wait_until_gone(Address.parse(at(place / "sock")), 0) == (reason is not ConnectFailed.Reason.BUSY)
 
 
 @pytest.mark.parametrize(

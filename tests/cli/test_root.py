@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import pkgutil
 import subprocess
 import sys
 
@@ -9,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import poppo_ipc
 from poppo_ipc import errors
 from poppo_ipc.cli import main
 from poppo_ipc.cli._commands import COMMANDS, Entry
@@ -99,8 +103,9 @@ def test_without_click_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         (errors.OutcomeUnknown("It may have run"), ExitCode.FAILED),
         (errors.UnknownCommand("Unknown command: x", {"suggestions": ["y"]}), ExitCode.USAGE),
         (errors.InvalidArgs("No", {}), ExitCode.USAGE),
-        (errors.AddressError("x is none: write it"), ExitCode.USAGE),
-        (errors.ConnectFailed("No daemon listens at x: start the daemon"), ExitCode.NOT_CONNECTED),
+        (errors.AddressError("x is none", remedy="write it"), ExitCode.USAGE),
+        (errors.AddressError("x is none"), ExitCode.USAGE),
+        (errors.ConnectFailed("No daemon listens at x", remedy="start the daemon"), ExitCode.NOT_CONNECTED),
         (errors.ConnectionLost("The server closed the connection"), ExitCode.NOT_CONNECTED),
         (errors.VersionMismatch("1 and 2"), ExitCode.NOT_CONNECTED),
         (errors.AuthenticationError("No"), ExitCode.NOT_AUTHENTICATED),
@@ -115,6 +120,69 @@ def test_each_error_has_its_exit_code_and_says_what_to_do(error: errors.PoppoErr
     text = failure.format_message()
     assert text.endswith(".")
     assert "\n" not in text
+
+
+DOCTOR = "Run poppo-ipc doctor to see where it hangs."
+Reason = errors.ConnectFailed.Reason
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            errors.ConnectFailed("Nobody is there", remedy="see to it", reason=Reason.ABSENT),
+            "Nobody is there. Start it with poppo-ipc start, or name the socket of one that runs with --socket or "
+            "POPPO_SOCKET.",
+        ),
+        (errors.ConnectFailed("No daemon listens: so it seems"), f"No daemon listens: so it seems. {DOCTOR}"),
+        (
+            errors.ConnectFailed("Could not connect: Too many open files"),
+            f"Could not connect: Too many open files. {DOCTOR}",
+        ),
+        (errors.ConnectFailed("x: is no socket", remedy="take: another"), "x: is no socket. Take: another."),
+        (errors.AddressError("x: is none", remedy="write it"), "x: is none. Write it."),
+        (
+            errors.ConnectionLost("It broke; try again", remedy="try again"),
+            "It broke; try again. Ask again; if that does not help: run poppo-ipc doctor to see where it hangs.",
+        ),
+        (
+            errors.AuthenticationError("The file is odd", remedy="see to it", token_file="x"),
+            "The file is odd. Name the daemon's token file with --token-file.",
+        ),
+        (
+            errors.AuthenticationError("The server wants no token file"),
+            "The server wants no token file. Set POPPO_TOKEN, or name the daemon's token file with --token-file or "
+            "POPPO_TOKEN_FILE.",
+        ),
+        (
+            errors.Unavailable("The disk is full. Free some space", {"reason": "disk-full"}),
+            "The disk is full. Free some space.",
+        ),
+        (errors.Unavailable("The disk is full", {"reason": "disk-full"}), "The disk is full."),
+    ],
+)
+def test_what_to_do_is_told_by_what_an_error_is_and_not_by_its_words(error: errors.PoppoError, text: str) -> None:
+    assert failure_of(error).format_message() == text
+
+
+def test_no_two_errors_share_a_code() -> None:
+    """`START_FAILED` was once that of a client's error, and of the daemon's own. A subclass may keep its parent's."""
+    for module in pkgutil.walk_packages(poppo_ipc.__path__, "poppo_ipc."):
+        # What is for other systems, or needs what is not installed, is looked at where that is.
+        with contextlib.suppress(ImportError, AssertionError):
+            if not module.name.endswith(".__main__"):
+                importlib.import_module(module.name)
+    by_code: dict[str, list[type[errors.PoppoError]]] = {}
+    for each in below(errors.PoppoError):
+        if each.__module__.partition(".")[0] == "poppo_ipc":
+            by_code.setdefault(each.code, []).append(each)
+    assert {"START_FAILED", "SERVE_FAILED", "CONFIG_INVALID", "STORE_LOCKED"} <= set(by_code)
+    for code, classes in by_code.items():
+        assert any(all(issubclass(each, first) for each in classes) for first in classes), (code, classes)
+
+
+def below(cls: type[errors.PoppoError]) -> set[type[errors.PoppoError]]:
+    return {cls}.union(*map(below, cls.__subclasses__()))
 
 
 def test_a_failure_is_one_line() -> None:

@@ -8,15 +8,45 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 from rights import REMEDY, open_to_everyone
 
 from poppo_ipc import AuthenticationError, Event, SyncClient, generate_token
+from poppo_ipc.cli import _serve
+from poppo_ipc.cli._logfile import LateFile
 from poppo_ipc.commands.standard import DAEMON_STATUS
+from poppo_ipc.daemon import DaemonConfig
+from poppo_ipc.daemon.monitoring import daemon_logging
 from poppo_ipc.transport._private import why_not_private
 
 from .processes import READY, Program, Serve, at, run, told
 
 SERVE = (sys.executable, "-m", "poppo_ipc", "serve")
+
+
+@pytest.mark.trio
+async def test_a_listener_that_does_not_close_does_not_hold_up_the_end(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing is shielded, and had no end of its own."""
+
+    class Stuck:
+        async def aclose(self) -> None:
+            await trio.sleep(1000)
+
+    async def stuck(_: object) -> Stuck:
+        return Stuck()
+
+    async def ends_at_once(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(_serve, "_listener", stuck)
+    monkeypatch.setattr(_serve._Running, "_serve_on", ends_at_once)
+    config = DaemonConfig()
+    with daemon_logging() as logs:
+        await _serve._Running(_serve.ServeOptions(), config, logs, LateFile(), False).run()
+    assert trio.current_time() == config.limits.flush_seconds
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -242,7 +242,7 @@ def test_the_token_is_in_no_output_no_log_and_no_task(place: Path) -> None:
                 assert "'PATH'" in "".join(item["text"] for item in items)
             told = json.dumps(client.call("logs.tail", lines=1000))
         daemon.stop(token)
-    assert "Told of a change in a project: it is [redacted]" in told
+    assert "Told of a change in no project of ours: it is [redacted]" in told
     # But for the answer to the first command: what a client sends and is given back is its own affair.
     texts = [file.read_bytes() for file in daemon.state.rglob("*") if file.is_file() and file.suffix == ".log"]
     texts.append(stored_output(daemon.state / "state.db"))

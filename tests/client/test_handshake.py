@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any
 
 import anyio
 import pytest
 
-from poppo_ipc.client import Backoff, ClientState, connect
+from poppo_ipc.client import Backoff, ClientState, _client, connect
 from poppo_ipc.errors import (
     AuthenticationError,
     Busy,
@@ -20,6 +21,7 @@ from poppo_ipc.errors import (
     VersionMismatch,
 )
 from poppo_ipc.protocol import ALL_CAPABILITIES, Auth, Pong
+from poppo_ipc.transport import connect as connect_stream
 
 from .peer import Original, Peer, serving
 
@@ -221,8 +223,14 @@ async def test_no_daemon_is_an_error_at_once() -> None:
             pytest.fail("connected")
 
 
-async def test_with_retry_initial_the_daemon_may_come_later() -> None:
-    entered = anyio.Event()
+async def test_with_retry_initial_the_daemon_may_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, refused_twice = anyio.Event(), anyio.Event()
+    tries = itertools.count(1)
+
+    async def dialled(*args: Any, **options: Any) -> Any:
+        if next(tries) == 3:
+            refused_twice.set()
+        return await connect_stream(*args, **options)
 
     async def late() -> None:
         async with (
@@ -232,8 +240,9 @@ async def test_with_retry_initial_the_daemon_may_come_later() -> None:
             entered.set()
 
     async with anyio.create_task_group() as tasks:
+        monkeypatch.setattr(_client, "connect_stream", dialled)
         tasks.start_soon(late)
-        await anyio.sleep(0.05)
+        await refused_twice.wait()
         assert not entered.is_set()
         async with serving(welcoming, address="memory:later", kind=Original):
             await entered.wait()
@@ -244,9 +253,47 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
         await peer.until_closed()
 
     async with serving(mute, mute) as address:
-        with pytest.raises(ConnectionLost, match="handshake"):
+        with pytest.raises(ConnectionLost, match=r"handshake within 0\.05 s; try again$") as caught:
             async with connect(address, handshake_seconds=0.05, initial=Backoff(start=0.001, attempts=1)):
                 pytest.fail("connected")
+        assert caught.value.timed_out
+        assert caught.value.what.endswith("0.05 s")
+
+
+async def test_a_server_that_takes_no_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: Any, **__: Any) -> Any:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(_client, "connect_stream", never)
+    with pytest.raises(ConnectionLost, match=r"took no connection within 0\.05 s; try again$") as caught:
+        async with connect("memory:full", handshake_seconds=0.05, initial=Backoff(start=0.001, attempts=1)):
+            pytest.fail("connected")
+    assert caught.value.timed_out
+
+
+async def test_a_stream_that_does_not_close_does_not_hold_up_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing is shielded. One that broke its promise to close at once could not be left by any means."""
+    given_up: list[str] = []
+
+    async def dialled(*args: Any, **options: Any) -> Any:
+        stream = await connect_stream(*args, **options)
+
+        async def stuck() -> None:
+            stream.close_nowait()
+            try:
+                await anyio.sleep(20)
+            except anyio.get_cancelled_exc_class():
+                given_up.append("aclose")
+                raise
+
+        monkeypatch.setattr(stream, "aclose", stuck)
+        return stream
+
+    monkeypatch.setattr(_client, "connect_stream", dialled)
+    async with serving(welcoming, kind=Original) as address:
+        async with connect(address, close_seconds=0.01) as client:
+            assert client.state is ClientState.CONNECTED
+        assert given_up == ["aclose"]
 
 
 async def test_what_comes_in_one_piece_with_the_end_of_the_handshake_is_not_lost() -> None:

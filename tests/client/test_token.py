@@ -38,17 +38,30 @@ def test_a_file_that_others_can_open_is_refused(tmp_path: Path, mode: int) -> No
         token_from_environment(environ)
     assert f"{mode:04o}" in str(caught.value)
     assert "secret" not in str(caught.value)
+    assert caught.value.token_file == str(tmp_path / "t")
 
 
 def test_what_is_no_token_file(tmp_path: Path) -> None:
-    with pytest.raises(AuthenticationError, match="No such file"):
-        token_from_environment({"POPPO_TOKEN_FILE": str(tmp_path / "absent")})
-    with pytest.raises(AuthenticationError, match="empty"):
-        token_from_environment(written(tmp_path / "t", b" \n"))
-    with pytest.raises(AuthenticationError, match="UTF-8"):
-        token_from_environment(written(tmp_path / "t", b"\xff"))
-    with pytest.raises(AuthenticationError, match="Permission denied" if os.name == "nt" else "not a regular file"):
-        token_from_environment({"POPPO_TOKEN_FILE": str(tmp_path)})
+    other = "set POPPO_TOKEN_FILE to the daemon's token file"
+    absent, file = tmp_path / "absent", tmp_path / "t"
+    assert refusal({"POPPO_TOKEN_FILE": str(absent)}) == (
+        f"Cannot read the token file {absent}: No such file or directory; {other}, or make one with poppo-ipc token new"
+    )
+    again = f"{other}, or make one with poppo-ipc token new --force"
+    assert refusal(written(file, b" \n")) == f"The token file {file} is empty; {again}"
+    assert refusal(written(file, b"\xff")) == f"The token file {file} is not UTF-8 text; {again}"
+    text = refusal({"POPPO_TOKEN_FILE": str(tmp_path)})
+    assert ("Permission denied" if os.name == "nt" else "is not a regular file") in text
+    assert text.endswith(f"; {other}")
+
+
+def refusal(environ: dict[str, str]) -> str:
+    with pytest.raises(AuthenticationError) as caught:
+        token_from_environment(environ)
+    error = caught.value
+    assert error.token_file == environ["POPPO_TOKEN_FILE"]
+    assert str(error) == f"{error.what}; {error.remedy}"
+    return str(error)
 
 
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
 async def test_memory_nobody_listens() -> None:
     with pytest.raises(ConnectFailed, match="memory:x") as caught:
         await connect("memory:x")
+    assert caught.value.reason is ConnectFailed.Reason.ABSENT
     assert caught.value.retryable
 
 

@@ -43,6 +43,8 @@ def test_no_pipe(failing_connect: Callable[..., ConnectFailed], address: str) ->
         f"No daemon listens at {address}, there is no such pipe: "
         "start the daemon, or set POPPO_SOCKET to the address of one that runs"
     )
+    assert error.remedy == "start the daemon, or set POPPO_SOCKET to the address of one that runs"
+    assert error.reason is ConnectFailed.Reason.ABSENT
     assert error.retryable
 
 
@@ -52,7 +54,8 @@ def test_a_stranger_gets_no_byte(failing_connect: Callable[..., ConnectFailed], 
     server = PipeEnd(make_instance(place, first=True))
     error = failing_connect(address, trusted_uids={"S-1-5-21-1-2-3-1001"})
     assert f"The server at {address} is run by " in str(error)
-    assert f"({own_sid()}), who is not trusted, so nothing was sent to it" in str(error)
+    assert f"({own_sid()}), who is not trusted, so nothing was sent to it" in error.what
+    assert error.reason is ConnectFailed.Reason.UNTRUSTED
     assert not error.retryable
     assert server.pull(10) == b""
     server.close()
@@ -101,7 +104,9 @@ def test_a_server_that_ended_just_now_is_tried_again(
 ) -> None:
     server = PipeEnd(make_instance(Address.parse(address), first=True))
     monkeypatch.setattr(opening, "server_process", lambda _: 2**32 - 4)  # no process has this number
-    assert failing_connect(address).retryable
+    error = failing_connect(address)
+    assert error.reason is ConnectFailed.Reason.ABSENT
+    assert error.retryable
     server.close()
 
 
@@ -150,6 +155,7 @@ async def test_waiting_for_a_busy_pipe_ends_with_the_callers_deadline(address: s
     for timeout in (0, 0.05):
         with pytest.raises(ConnectFailed, match="is there but took no connection in time: try again") as caught:
             connect_blocking(place, timeout)
+        assert caught.value.reason is ConnectFailed.Reason.BUSY
         assert caught.value.retryable
     assert taken is not None
     for end in (taken, server):

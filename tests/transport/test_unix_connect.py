@@ -64,6 +64,9 @@ def test_no_socket(failing_connect: Callable[..., ConnectFailed], short_dir: Pat
         f"No daemon listens at unix:{short_dir}/s, there is no such socket: "
         "start the daemon, or set POPPO_SOCKET to the address of one that runs"
     )
+    assert error.what == f"No daemon listens at unix:{short_dir}/s, there is no such socket"
+    assert error.remedy == "start the daemon, or set POPPO_SOCKET to the address of one that runs"
+    assert error.reason is ConnectFailed.Reason.ABSENT
     assert error.retryable
 
 
@@ -71,6 +74,7 @@ def test_a_socket_left_behind(failing_connect: Callable[..., ConnectFailed], sho
     unaccepting(short_dir / "s").close()
     error = failing_connect(short_dir / "s")
     assert "left behind: start the daemon, or set POPPO_SOCKET" in str(error)
+    assert error.reason is ConnectFailed.Reason.ABSENT
     assert error.retryable
 
 
@@ -80,6 +84,8 @@ def test_not_a_socket(failing_connect: Callable[..., ConnectFailed], short_dir: 
         error = failing_connect(path)
         assert "not" in str(error)
         assert "socket" in str(error)
+        assert error.remedy == "set POPPO_SOCKET to one"
+        assert error.reason is ConnectFailed.Reason.NOT_A_DAEMON
         assert not error.retryable
 
 
@@ -110,7 +116,10 @@ def test_no_permission_names_the_owner(short_dir: Path) -> None:
             os.chmod(private, 0o700)
     assert isinstance(error, ConnectFailed)
     assert not error.retryable
-    assert f"{private} belongs to" in str(error)
+    assert error.what == f"No permission to connect to unix:{private}/s"
+    assert error.reason is ConnectFailed.Reason.DENIED
+    assert f"{private} belongs to" in error.remedy
+    assert str(error) == f"{error.what}: {error.remedy}"
     assert f"uid {os.geteuid()}" in str(error)
 
 
@@ -145,6 +154,7 @@ async def test_an_untrusted_server_gets_no_byte(short_dir: Path) -> None:
     for call in (lambda: connect(listener.address, trusted_uids=strangers), blocking):
         with pytest.raises(ConnectFailed, match="not trusted") as caught:
             await call()
+        assert caught.value.reason is ConnectFailed.Reason.UNTRUSTED
         assert not caught.value.retryable
         stream = await listener.accept()
         with pytest.raises(anyio.EndOfStream):
@@ -197,8 +207,9 @@ def test_blocking_waits_for_a_full_queue_for_its_time(short_dir: Path) -> None:
     with unaccepting(short_dir / "s", 0) as server:
         waiting = fill(short_dir / "s")
         for timeout in (0, 0.01):
-            with pytest.raises(ConnectFailed, match="in time") as caught:
+            with pytest.raises(ConnectFailed, match=r"in time: try again$") as caught:
                 connect_blocking(short_dir / "s", timeout)
+            assert caught.value.reason is ConnectFailed.Reason.BUSY
             assert caught.value.retryable
         thread = threading.Thread(target=lambda: server.accept()[0].close())
         thread.start()
