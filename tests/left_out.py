@@ -9,7 +9,7 @@ from __future__ import annotations
 ACTIVATION = "service managers hand over sockets on Unix only"
 BENCHMARK = "the benchmarks measure Unix sockets, and ask Linux what processes use"
 CONSOLE = "a console, and its keys, are Windows' own"
-COST = "what a program costs the processor is bounded on Unix; under wine there is more to start"
+COST = "what a program has to load is bounded on Unix; a named pipe takes more, ctypes above all"
 ACCESS_LISTS = "access lists are those of Windows"
 FIFO = "a named pipe of Unix is a file that can be opened for reading; those of Windows are not"
 HALF_CLOSE = "a named pipe of Windows is closed in both directions at once"
