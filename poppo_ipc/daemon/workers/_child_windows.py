@@ -16,7 +16,9 @@ assert sys.platform == "win32"
 
 import os
 import shutil
-from contextlib import ExitStack, suppress
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -86,6 +88,7 @@ class WindowsChild:
                     handles=handles,
                 )
             undo.pop_all()
+        self._uses: Counter[int] = Counter()
         self._own: frozenset[int] = frozenset()
         self._returncode: int | None = None
         self._exited = trio.Event()
@@ -103,7 +106,8 @@ class WindowsChild:
     # -- the channel ----------------------------------------------------------------------------------------------
 
     async def send(self, data: bytes) -> None:
-        await trio.lowlevel.write_overlapped(self._down, data)
+        with self._in_use(self._down):
+            await trio.lowlevel.write_overlapped(self._down, data)
 
     async def wait_message(self) -> None:
         await self._wait(self._up)
@@ -127,10 +131,22 @@ class WindowsChild:
     async def _wait(self, pipe: int) -> None:
         """Wait until there is something, or the end. A read of no bytes takes none, so none is lost when cancelled."""
         try:
-            await trio.lowlevel.readinto_overlapped(pipe, bytearray())
+            with self._in_use(pipe):
+                await trio.lowlevel.readinto_overlapped(pipe, bytearray())
         except OSError as error:
             if error.winerror not in pipes.BROKEN:
                 raise
+
+    @contextmanager
+    def _in_use(self, end: int) -> Iterator[None]:
+        """Keep the handle for as long as Trio has an operation of it: cancelled, it asks Windows by the handle."""
+        self._uses[end] += 1
+        try:
+            yield
+        finally:
+            self._uses[end] -= 1
+            if self._closed and not self._uses[end]:
+                close_handle(end)
 
     def _read(self, pipe: int) -> bytes:
         try:
@@ -195,8 +211,9 @@ class WindowsChild:
         self._closed = True
         self._watching.cancel()
         for end in (self._down, self._up, *self._pipes.values()):
-            cancel_all(end)
-            close_handle(end)
+            cancel_all(end)  # wakes who waits, and the last of them closes it
+            if not self._uses[end]:
+                close_handle(end)
         self._pipes.clear()
         self._job.close()
         self._event.close()

@@ -12,10 +12,12 @@ import ctypes
 import os
 import re
 import subprocess
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from poppo_ipc._exits import KILLED
 from poppo_ipc._win32 import jobs
@@ -26,6 +28,7 @@ from poppo_ipc._win32.security import descriptor_of, own_sid, owner_of
 from poppo_ipc._win32.starting import start_in_job
 from poppo_ipc.daemon.workers import Ending
 from poppo_ipc.daemon.workers import _pipes_windows as pipes
+from poppo_ipc.daemon.workers._child_windows import WindowsChild
 
 from .kit import KILL_GRACE, alive, running, wait_gone
 
@@ -140,6 +143,19 @@ async def test_our_end_of_a_pipe_is_read_without_waiting() -> None:
         pipes.read_now(ours, event, 2)
     assert caught.value.winerror in pipes.BROKEN
     close_handle(ours)
+
+
+@pytest.mark.trio
+async def test_what_is_closed_while_somebody_waits_for_it_can_still_be_cancelled() -> None:
+    """As where a worker cannot be killed: Trio asks for an operation to be given up by its handle."""
+    child = WindowsChild(sys.executable)
+    async with trio.open_nursery() as nursery:
+        for wait in (child.wait_message, partial(child.wait_output, "stdout"), partial(child.wait_output, "stderr")):
+            nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        child.close()
+        nursery.cancel_scope.cancel()
+    assert wait_gone([child.pid]) == []
 
 
 @pytest.mark.trio
