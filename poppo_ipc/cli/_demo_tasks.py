@@ -13,7 +13,7 @@ def report(title: str, lines: int) -> dict[str, int]:
     """Print some lines, a moment apart, and give their number."""
     for number in range(1, lines + 1):
         print(f"{title}: line {number} of {lines}", flush=True)
-        time.sleep(0.02)
+        time.sleep(0.02)  # so that who watches sees them come
     return {"lines": lines}
 
 
@@ -26,5 +26,5 @@ def fragile(started: str) -> str:
     if not mark.exists():
         mark.touch()
         print(os.getpid(), flush=True)
-        time.sleep(60)
+        time.sleep(60)  # it is killed long before
     return "ended well"

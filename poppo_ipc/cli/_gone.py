@@ -83,7 +83,7 @@ def wait_until_gone(
         if time.monotonic() >= deadline:
             return False
         waiting()
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # nobody tells when a process that is not ours has ended
     return True
 
 

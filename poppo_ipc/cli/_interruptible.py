@@ -33,6 +33,7 @@ def run_interruptible(function: Callable[[], Awaitable[R]]) -> R:
     try:
         trio.run(main)
     except Exception as error:
+        # Raised bare below, without the group of the nursery.
         failure = sole(error)
     if failure is not None:
         raise failure

@@ -171,6 +171,7 @@ def resolve(name: str, annotation: Any, namespace: Mapping[str, Any], where: str
     try:
         return typing.get_type_hints(Holder, dict(namespace), {}, include_extras=True)[name]
     except Exception as error:
+        # An annotation is code of the author's, which may raise anything.
         raise DeclarationError(f"{where}: its annotation cannot be resolved: {error}") from None
 
 
@@ -220,6 +221,7 @@ def fields_of_class(cls: type, stack: tuple[type, ...] = ()) -> FieldSet:
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
     except Exception as error:
+        # An annotation is code of the author's, which may raise anything.
         raise DeclarationError(f"{cls.__name__}: its annotations cannot be resolved: {error}") from None
     fields = tuple(_attrs_field(cls, attribute, hints, (*stack, cls)) for attribute in attrs.fields(cls))
     compiled = FieldSet(cls.__name__, cls, fields)

@@ -53,6 +53,7 @@ class _Place(Widget):
 
     def lines(self) -> Text:
         """What is shown."""
+        # Not abstract: the metaclass of Textual's widgets is not that of ABC.
         raise NotImplementedError
 
 
@@ -232,6 +233,7 @@ class _Table(DataTable[Text]):
 
     def rows_of(self, model: Model) -> list[tuple[str, list[Text]]]:
         """The key and the cells of each row."""
+        # Not abstract: the metaclass of Textual's widgets is not that of ABC.
         raise NotImplementedError
 
 
