@@ -195,7 +195,7 @@ async def serving(*scripts: Any, kind: Any = Peer, address: str | None = None, *
         tasks.start_soon(serve_all)
         try:
             yield address
-            with anyio.move_on_after(2):
+            with anyio.move_on_after(30):  # only ever reached where a script hangs
                 await all_done.wait()
         except Exception as error:
             failed = error

@@ -44,11 +44,10 @@ async def test_overlapping_subscriptions_each_get_an_event_that_is_sent_once() -
         await peer.subscribe("two", seq=1)
         await peer.event("task.completed", {}, 2)
         await peer.event("queue.paused", {}, 3)
-        ended = await peer.command("events.unsubscribe")
-        assert ended.args == {"subscriptionId": "two"}
-        await peer.respond(ended, {})
-        ended = await peer.command("events.unsubscribe")
-        assert ended.args == {"subscriptionId": "one"}
+        for sid in ("two", "one"):
+            ended = await peer.command("events.unsubscribe")
+            assert ended.args == {"subscriptionId": sid}
+            # No answer: the client waits for none, and may have closed by now.
         assert await peer.until_closed() == []
 
     async with serving(script) as address, connect(address) as client:
