@@ -43,6 +43,7 @@ __all__ = [
     "PPOINTER",
     "TEXT",
     "Overlapped",
+    "OwnedHandle",
     "SecurityAttributes",
     "check",
     "check_handle",
@@ -146,3 +147,18 @@ def check_handle(handle: int | None) -> int:
 def close_handle(handle: int) -> None:
     """Close any handle."""
     check(_CloseHandle(handle))
+
+
+class OwnedHandle:
+    """A handle that goes with this object at the latest."""
+
+    handle: int = 0  # for close, where none could be made
+
+    def close(self) -> None:
+        """Close it before that. Idempotent."""
+        handle, self.handle = self.handle, 0
+        if handle:
+            close_handle(handle)
+
+    def __del__(self) -> None:
+        self.close()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ctypes import wintypes
 from typing import Final
 
-from .calls import BOOL, DWORD, HANDLE, KERNEL32, TEXT, SecurityAttributes, check, check_handle, close_handle, declare
+from .calls import BOOL, DWORD, HANDLE, KERNEL32, TEXT, OwnedHandle, SecurityAttributes, check, check_handle, declare
 
 __all__ = ["Event", "wait_any", "wait_any_handle"]
 
@@ -26,14 +26,14 @@ _SetEvent = declare(KERNEL32, "SetEvent", BOOL, HANDLE)
 _WaitForMultipleObjects = declare(KERNEL32, "WaitForMultipleObjects", DWORD, DWORD, ctypes.POINTER(HANDLE), BOOL, DWORD)
 
 
-class Event:
-    """An event that stays set until an operation that has it begins. It goes with this object at the latest.
+class Event(OwnedHandle):
+    """An event that stays set until an operation that has it begins.
+
+    When it is closed, no operation may have it any more, and no thread wait for it.
 
     Args:
         inheritable: whether processes that are started may have it too.
     """
-
-    handle = 0  # for close, where none could be made
 
     def __init__(self, *, inheritable: bool = False) -> None:
         attributes = SecurityAttributes.of(None, inheritable=inheritable)
@@ -42,15 +42,6 @@ class Event:
     def set(self) -> None:
         """Set it."""
         check(_SetEvent(self.handle))
-
-    def close(self) -> None:
-        """Close its handle before that. Idempotent. No operation may have it any more, and no thread wait for it."""
-        handle, self.handle = self.handle, 0
-        if handle:
-            close_handle(handle)
-
-    def __del__(self) -> None:
-        self.close()
 
 
 def wait_any(events: Sequence[Event], seconds: float | None) -> int | None:

@@ -25,6 +25,7 @@ from .calls import (
     KERNEL32,
     POINTER,
     TEXT,
+    OwnedHandle,
     check,
     close_handle,
     declare,
@@ -92,16 +93,16 @@ _OpenProcess = declare(KERNEL32, "OpenProcess", HANDLE, DWORD, BOOL, DWORD)
 _TerminateProcess = declare(KERNEL32, "TerminateProcess", BOOL, HANDLE, wintypes.UINT)
 
 
-class Job:
+class Job(OwnedHandle):
     """A job object with no process in it yet; `handle` is for the start of one inside it. Raises OSError.
+
+    Closing it gives the only handle back: unless the job is lasting, that ends whatever still runs in it.
 
     Args:
         lasting: whether what is in it lives on when the job is closed. Else that ends it, and so does the end of this
             process, however it comes, as Windows then closes the handle, the only one; and nothing in it stops at the
             box in which Windows tells of a crash, where nobody is to answer it.
     """
-
-    handle: int = 0  # for __del__, where none could be made
 
     def __init__(self, *, lasting: bool = False) -> None:
         self.handle = check(_CreateJobObjectW(None, None))
@@ -159,12 +160,3 @@ class Job:
                 _TerminateProcess(process, code)  # refused for one that is about to go
         finally:
             close_handle(process)
-
-    def close(self) -> None:
-        """Give the handle back, the last one: unless the job is lasting, this ends whatever still runs. Idempotent."""
-        handle, self.handle = self.handle, 0
-        if handle:
-            close_handle(handle)
-
-    def __del__(self) -> None:
-        self.close()

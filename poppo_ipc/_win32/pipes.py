@@ -16,9 +16,12 @@ from typing import Final
 from .calls import (
     BOOL,
     DWORD,
+    ERROR_BROKEN_PIPE,
     ERROR_IO_PENDING,
+    ERROR_NO_DATA,
     ERROR_NOT_FOUND,
     ERROR_PIPE_CONNECTED,
+    ERROR_PIPE_NOT_CONNECTED,
     GENERIC_READ,
     GENERIC_WRITE,
     HANDLE,
@@ -53,6 +56,7 @@ __all__ = [
     "create_instance",
     "error_of",
     "flush",
+    "has_gone",
     "open_client",
     "peek",
     "read",
@@ -75,6 +79,7 @@ SECURITY_IDENTIFICATION: Final = 0x10000
 #: Bytes that a pipe holds before its writer waits.
 _PIPE_BYTES: Final = 65536
 _UNKNOWN_SECONDS: Final = 1.0
+_GONE: Final = frozenset({ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED})
 
 _CreateNamedPipeW = declare(
     KERNEL32,
@@ -203,6 +208,11 @@ def error_of(operation: Overlapped) -> int:
     if operation.Internal == 0:
         return 0
     return int(_RtlNtStatusToDosError(ctypes.c_long(operation.Internal & 0xFFFFFFFF)))
+
+
+def has_gone(error: OSError) -> bool:
+    """Whether an error of a pipe says that there is nobody at the other end."""
+    return error.winerror in _GONE
 
 
 def cancel(handle: int, operation: Overlapped) -> bool:

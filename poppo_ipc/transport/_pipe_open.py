@@ -15,15 +15,12 @@ from typing import Final
 from .._win32.calls import (
     ERROR_ACCESS_DENIED,
     ERROR_BAD_PATHNAME,
-    ERROR_BROKEN_PIPE,
     ERROR_FILE_NOT_FOUND,
     ERROR_INVALID_NAME,
-    ERROR_NO_DATA,
     ERROR_PIPE_BUSY,
-    ERROR_PIPE_NOT_CONNECTED,
     close_handle,
 )
-from .._win32.pipes import client_process, create_instance, open_client, server_process
+from .._win32.pipes import client_process, create_instance, has_gone, open_client, server_process
 from .._win32.processes import process_runs
 from .._win32.security import Descriptor, own_sid, owner_of, sid_of_process
 from ..errors import AddressError, AddressInUse, ConnectFailed
@@ -35,7 +32,6 @@ from ._pipe_rules import descriptor_text
 
 __all__ = [
     "client_credentials",
-    "has_gone",
     "make_instance",
     "open_end",
     "shortage",
@@ -46,7 +42,6 @@ __all__ = [
 _SHORTAGES: Final = {
     4: errno.EMFILE, 8: errno.ENOMEM, 14: errno.ENOMEM, 1450: errno.ENOBUFS, 1455: errno.ENOMEM, 1816: errno.ENOMEM,
 }  # fmt: skip
-_GONE: Final = frozenset({ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED})
 
 
 def _path(address: Address) -> str:
@@ -112,11 +107,6 @@ def shortage(error: OSError) -> OSError:
     """The error itself, or, where it says that something has run short, one with an errno that tells so."""
     code = _SHORTAGES.get(error.winerror)
     return error if code is None else OSError(code, error.strerror)
-
-
-def has_gone(error: OSError) -> bool:
-    """Whether an error of a pipe says that there is nobody at the other end."""
-    return error.winerror in _GONE
 
 
 def client_credentials(handle: int) -> PeerCredentials:
@@ -189,5 +179,5 @@ def _connect_failed(address: Address, error: OSError) -> ConnectFailed:
             retryable=False,
         )
     return ConnectFailed(
-        f"Could not connect to {address}: {error.strerror}", retryable=code in _GONE or code in _SHORTAGES
+        f"Could not connect to {address}: {error.strerror}", retryable=has_gone(error) or code in _SHORTAGES
     )

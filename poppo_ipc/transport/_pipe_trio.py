@@ -22,18 +22,13 @@ import trio
 from anyio import BrokenResourceError, ClosedResourceError, ResourceGuard
 
 from .._win32.calls import Overlapped
-from .._win32.pipes import cancel, connect_instance
+from .._win32.pipes import cancel, connect_instance, has_gone
 from ._address import Address
 from ._contract import Listener, Stream
 from ._peer import PeerCredentials
 from ._pipe_claim import PipeClaim
 from ._pipe_end import PipeEnd
-from ._pipe_open import (
-    client_credentials,
-    has_gone,
-    make_instance,
-    shortage,
-)
+from ._pipe_open import client_credentials, make_instance, shortage
 from ._pipe_stream import EndStream, open_trusted
 
 __all__ = ["PipeListener", "PipeStream", "connect_pipe", "listen_pipe"]

@@ -28,7 +28,7 @@ from poppo_ipc._exits import KILLED
 from poppo_ipc._win32.calls import close_handle
 from poppo_ipc._win32.events import Event
 from poppo_ipc._win32.jobs import Job
-from poppo_ipc._win32.pipes import cancel_all
+from poppo_ipc._win32.pipes import cancel_all, has_gone
 from poppo_ipc._win32.processes import exit_code
 from poppo_ipc._win32.starting import start_in_job
 from poppo_ipc.daemon.workers import _pipes_windows as pipes
@@ -134,7 +134,7 @@ class WindowsChild:
             with self._in_use(pipe):
                 await trio.lowlevel.readinto_overlapped(pipe, bytearray())
         except OSError as error:
-            if error.winerror not in pipes.BROKEN:
+            if not has_gone(error):
                 raise
 
     @contextmanager
@@ -154,7 +154,7 @@ class WindowsChild:
         except BlockingIOError:
             raise
         except OSError as error:
-            if error.winerror in pipes.BROKEN:
+            if has_gone(error):
                 return b""
             raise
 

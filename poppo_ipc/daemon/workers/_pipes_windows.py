@@ -16,9 +16,6 @@ import secrets
 from typing import Final
 
 from poppo_ipc._win32.calls import (
-    ERROR_BROKEN_PIPE,
-    ERROR_NO_DATA,
-    ERROR_PIPE_NOT_CONNECTED,
     GENERIC_READ,
     GENERIC_WRITE,
     OPEN_EXISTING,
@@ -32,10 +29,7 @@ from poppo_ipc._win32.pipes import PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND, cr
 from poppo_ipc._win32.security import Descriptor, own_sid
 from poppo_ipc.transport._pipe_rules import descriptor_text
 
-__all__ = ["BROKEN", "open_null", "pipe_from", "pipe_to", "read_now"]
-
-#: What a call answers where the other end is closed.
-BROKEN: Final = (ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED)
+__all__ = ["open_null", "pipe_from", "pipe_to", "read_now"]
 
 _FILE_SHARE_READ_AND_WRITE: Final = 0x00000003
 
