@@ -10,13 +10,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import msgspec
 import trio
 from attrs import define, field
 
-from poppo_ipc.errors import BadMessage
+from poppo_ipc.errors import BadMessage, PoppoError, VersionMismatch
 from poppo_ipc.protocol import PROTOCOL_VERSION
 from poppo_ipc.protocol._capabilities import STREAM
 from poppo_ipc.protocol._challenge import client_proof, decode_nonce, proof_matches, server_proof
+from poppo_ipc.protocol._codec import codec_for
 from poppo_ipc.protocol._connection import int_over_zero
 from poppo_ipc.protocol._frames import frame
 from poppo_ipc.testing._cassette_match import Bindings, asked
@@ -29,7 +31,8 @@ __all__ = ["Player", "Unanswered"]
 _CODE: Final = "CASSETTE_MISMATCH"
 #: What the server says, in its words.
 _BAD_CREDIT: Final = "credit has to be an integer over 0"
-_NO_CREDIT: Final = "Malformed credit message: Object missing required field `credit`"
+#: How deep a message may nest, as by default at the server.
+_NESTING: Final = 128
 _HANDSHAKE: Final = frozenset({"welcome", "auth", "auth-success"})
 
 #: Takes what the cassette has no answer for, in place of a refusal.
@@ -203,6 +206,7 @@ class Listening:
         self._stream = stream
         self._sending = trio.Lock()
         self._nonce = os.urandom(32)
+        self._decode = codec_for("client", _NESTING).decode
         self._playing: list[Playing] = []
         self._credit: dict[str, int] = {}
         #: Takes what belongs to commands that the tape does not have.
@@ -217,8 +221,12 @@ class Listening:
             if await self._play():
                 return
         while True:
-            for message in reader.read(await self._stream.receive()):
-                await self._hear(message)
+            for payload in reader.payloads(await self._stream.receive()):
+                if not await self._take(payload):
+                    return
+            if reader.error is not None:
+                await self._refuse(None, f"the program sent what is no frame: {reader.error}", reader.error)
+                return
             if await self._play():
                 return
 
@@ -239,6 +247,17 @@ class Listening:
         nonce = {"nonce": base64.b64encode(self._nonce).decode()} if "nonce" in self._greeting else {}
         return {**self._player.bindings.filled(self._greeting), **nonce}
 
+    async def _take(self, payload: bytes | bytearray) -> bool:
+        """Hear what a frame holds, or refuse it as any server would; whether the connection goes on."""
+        try:
+            self._decode(payload)
+        except (BadMessage, VersionMismatch) as error:
+            await self._refuse(error.message_id, f"the program sent what no daemon takes: {error}", error)
+            return isinstance(error, BadMessage)
+        # The recording has fields that the protocol does not know, so the message is kept as it came.
+        await self._hear(msgspec.json.decode(payload))
+        return True
+
     async def _hear(self, message: Message) -> None:
         kind, request_id = message.get("type"), message.get("id")
         if kind == "ping":
@@ -249,27 +268,27 @@ class Listening:
             await self._command(message)
         elif self.elsewhere is not None and await self.elsewhere(message):
             pass
-        elif kind == "credit" and isinstance(request_id, str):
-            await self._more_credit(request_id, message)
-        elif kind == "cancel" and isinstance(request_id, str):
-            await self._cancel(request_id)
+        elif kind == "credit":
+            await self._more_credit(message["id"], message["credit"])
+        elif kind == "cancel":
+            await self._cancel(message["id"])
 
     async def _auth(self, message: Message) -> None:
         proof = self._proof(message)
         if proof is None:
             error = {"message": "Invalid authentication token", "code": "AUTH_FAILED"}
-            await self.send({"type": "error", "id": message.get("id"), "error": error})
+            await self.send({"type": "error", "id": message["id"], "error": error})
             return
-        wanted = message.get("capabilities") or []
-        answer = {**self._player.bindings.filled(self._player.session), "type": "auth-success", "id": message.get("id")}
-        answer.pop("proof", None)
-        if "capabilities" in answer or "capabilities" in self._greeting:
-            self.capabilities = [each for each in self._greeting.get("capabilities", []) if each in wanted]
-            answer["capabilities"] = self.capabilities
-        if proof:
-            answer["proof"] = proof
-        if not wanted:
-            answer = {"type": "auth-success", "id": message.get("id")}
+        answer = {"type": "auth-success", "id": message["id"]}
+        wanted = message.get("capabilities")
+        if isinstance(wanted, list):  # else the client is an original
+            answer = {**self._player.bindings.filled(self._player.session), **answer}
+            answer.pop("proof", None)
+            if "capabilities" in answer or "capabilities" in self._greeting:
+                self.capabilities = [each for each in self._greeting.get("capabilities", []) if each in wanted]
+                answer["capabilities"] = self.capabilities
+            if proof:
+                answer["proof"] = proof
         await self.send(answer)
         self._take_silent()
 
@@ -292,7 +311,7 @@ class Listening:
             self._playing.append(waiting)
 
     async def _command(self, message: Message) -> None:
-        request_id = str(message.get("id"))
+        request_id = message["id"]
         # Null counts as absent, and so does what was not agreed on.
         credit = message.get("credit") if STREAM in self.capabilities else None
         if credit is not None:
@@ -313,13 +332,11 @@ class Listening:
         else:
             await self._refuse(request_id, self._player.why(message))
 
-    async def _more_credit(self, request_id: str, message: Message) -> None:
-        credit: Any = message.get("credit")
+    async def _more_credit(self, request_id: str, credit: Any) -> None:
         if int_over_zero(credit):
             self._credit[request_id] = self._credit.get(request_id, 0) + credit
             return
-        text = _BAD_CREDIT if "credit" in message else _NO_CREDIT
-        await self._refuse(request_id, f"the program sent credit {credit!r}: {text}", BadMessage(text))
+        await self._refuse(request_id, f"the program sent credit {credit!r}: {_BAD_CREDIT}", BadMessage(_BAD_CREDIT))
 
     async def _cancel(self, request_id: str) -> None:
         if any(playing.cancelled(request_id) for playing in self._playing):
@@ -327,7 +344,7 @@ class Listening:
         if not any(playing.answered(request_id) for playing in self._playing):
             await self._refuse(request_id, "the program cancelled a command that the cassette has not cancelled")
 
-    async def _refuse(self, request_id: str, why: str, error: BadMessage | None = None) -> None:
+    async def _refuse(self, request_id: str | None, why: str, error: PoppoError | None = None) -> None:
         """Keep the problem, and answer with it, or with the error that any server would answer."""
         self._player.problems.append(why)
         body = {"message": why, "code": _CODE} if error is None else {"message": str(error), "code": error.code}

@@ -10,7 +10,7 @@ import anyio
 import trio
 from anyio.abc import AsyncResource
 
-from poppo_ipc.errors import ConnectFailed, PoppoError
+from poppo_ipc.errors import BadFrame, ConnectFailed, FrameTooLarge, PoppoError
 from poppo_ipc.protocol._frames import FrameDecoder
 from poppo_ipc.testing._cassette_tape import Entry, Message, Tape, Track
 from poppo_ipc.transport import Address, Stream, connect, listen
@@ -30,19 +30,28 @@ async def close(resource: AsyncResource) -> None:
 
 
 class Reader:
-    """Bytes to messages; what is none is left out."""
+    """Bytes to messages, of any size."""
 
     def __init__(self) -> None:
         self._decoder = FrameDecoder()
 
-    def read(self, data: bytes) -> list[Message]:
-        """The messages that are whole by now."""
+    @property
+    def error(self) -> BadFrame | FrameTooLarge | None:
+        """Why nothing comes any more: what followed is no frame."""
+        return self._decoder.error
+
+    def payloads(self, data: bytes) -> list[bytes | bytearray]:
+        """What the frames hold that are whole by now."""
         self._decoder.feed(data)
+        return self._decoder.drain(_LIMIT)
+
+    def read(self, data: bytes) -> list[Message]:
+        """The messages that are whole by now; what is none is left out."""
         found = []
-        for payload in self._decoder.drain(_LIMIT):
+        for payload in self.payloads(data):
             try:
                 message = json.loads(payload)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(message, dict):
                 found.append(message)

@@ -253,5 +253,5 @@ class TappedStream(Stream):
 def _read(payload: bytes | bytearray) -> _Head | None:
     try:
         return _head.decode(payload)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None

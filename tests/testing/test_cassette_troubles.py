@@ -90,6 +90,91 @@ def test_credit_that_is_none_is_refused_as_the_daemon_refuses_it(file: Path, sai
     assert problem.endswith(refused[2]["message"])
 
 
+# -- what is no message, or no frame ----------------------------------------------------------------------------------
+
+NO_MESSAGES = {
+    "no UTF-8": b'{"type":"\xff"}',
+    "no JSON": b"{",
+    "no object": b"[]",
+    "no type": b"{}",
+    "too deep": b'{"type":"command","id":"it","command":"x","args":{"a":' + b"[" * 5000 + b"]" * 5000 + b"}}",
+    "half a pair": b'{"type":"cancel","id":"it","x":"\\ud83d"}',
+    "another type": b'{"type":"hello","id":"it"}',
+    "an id that is none": b'{"type":"cancel","id":["it"]}',
+    "a cancel of nothing": b'{"type":"cancel"}',
+}
+NO_FRAMES = {
+    "another version": frame(b'{"type":"cancel","id":"it","version":"2.0.0"}'),
+    "another protocol": b"GET / HTTP/1.1\r\n\r\n",
+}
+
+
+def kept(file: Path, daemon: FakeDaemon) -> None:
+    daemon.on("task.output").stream([{"text": "0"}, {"text": "1"}], result=ENDED).times(2)
+    with Cassette(file, upstream=daemon) as recording, recording.client() as client:
+        assert len(list(client.stream("task.output", taskId="t1"))) == 2
+
+
+@pytest.mark.parametrize("said", NO_MESSAGES)
+def test_what_is_no_message_is_refused_as_the_daemon_refuses_it(file: Path, said: str) -> None:
+    with FakeDaemon() as daemon:
+        kept(file, daemon)
+        refused, served = answered(daemon, lambda client: client.send_bytes(frame(NO_MESSAGES[said])))
+    cassette = Cassette(file).start()
+    assert list(answered(cassette, lambda client: client.send_bytes(frame(NO_MESSAGES[said])))) == [refused, served]
+    cassette.stop()
+    assert refused[0] == "error"
+    assert served == ["item", "item", "response"]
+    with pytest.raises(CassetteError) as raised:
+        cassette.verify()
+    (problem,) = str(raised.value).splitlines()[1:]
+    assert problem == f"the program sent what no daemon takes: {refused[2]['message']}"
+
+
+@pytest.mark.parametrize("said", NO_FRAMES)
+def test_what_ends_a_connection_of_the_daemon_ends_that_of_the_player(file: Path, said: str) -> None:
+    def told(daemon: FakeDaemon | Cassette) -> list[Any]:
+        target = Target(Settings(address=daemon.address, token=daemon.token, patience=5))
+        client = target.client("stream")
+        client.send_bytes(NO_FRAMES[said])
+        answer = client.next("the answer")
+        assert client.expect_closed("the end") == []
+        target.end()
+        return [answer.get(name) for name in ("type", "id", "error")]
+
+    with FakeDaemon(assert_all_called=False) as daemon:
+        kept(file, daemon)
+        refused = told(daemon)
+    cassette = Cassette(file).start()
+    assert told(cassette) == refused
+    # Nobody else is troubled.
+    with cassette.client() as client:
+        assert len(list(client.stream("task.output", taskId="t1"))) == 2
+    cassette.stop()
+    with pytest.raises(CassetteError, match=r"the program sent what "):
+        cassette.verify()
+
+
+@pytest.mark.parametrize("capabilities", ["stream", 5, None, {"stream": True}])
+def test_capabilities_that_are_none_are_those_of_an_original(file: Path, capabilities: object) -> None:
+    def greeted(daemon: FakeDaemon | Cassette) -> set[str]:
+        target = Target(Settings(address=daemon.address, token=daemon.token, patience=5))
+        client = target.greeted()
+        client.send(type="auth", id="it", token=daemon.token, capabilities=capabilities)
+        answer = client.next("the answer")
+        target.end()
+        return set(answer)
+
+    with FakeDaemon(assert_all_called=False) as daemon:
+        kept(file, daemon)
+        wanted = greeted(daemon)
+    with Cassette(file) as cassette:
+        assert greeted(cassette) == wanted
+        with cassette.client() as client:
+            assert len(list(client.stream("task.output", taskId="t1"))) == 2
+    assert "sessionId" not in wanted
+
+
 @pytest.mark.parametrize("capabilities", [("stream",), ("ping",)])
 def test_credit_that_counts_as_absent_is_no_trouble(file: Path, capabilities: tuple[str, ...]) -> None:
     """Null is as good as none, and so is anything where streams were not agreed on."""
