@@ -8,13 +8,18 @@ sides of each. What is not installed is left out, and said.
                      [--json FILE] [--svg FILE] [--markdown FILE] [--original SCRIPT] [--list]
 """
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"  # it measures Unix sockets
 
 import argparse
 import json
 import platform
 import signal
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path

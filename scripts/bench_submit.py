@@ -7,7 +7,13 @@ bounds what any program can do that waits for it one command at a time.
     python scripts/bench_submit.py [--quick] [--json] [--tasks 40000] [--outstanding 256] [--key command|args|both|none]
 """
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"  # it measures a Unix socket
 
 import argparse
 import json
@@ -16,7 +22,6 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path

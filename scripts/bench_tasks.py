@@ -5,13 +5,18 @@
 The daemon runs in a process of its own, with its workers; this one submits the tasks and waits for the last of them.
 """
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"  # as bench_submit.py, which it uses
 
 import argparse
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path

@@ -36,7 +36,7 @@ def _patch(module: Any) -> None:
         try:
             return asked(sock, which=which)
         except OSError as error:
-            if error.winerror != _WSAEOPNOTSUPP or which == base:
+            if sys.platform != "win32" or error.winerror != _WSAEOPNOTSUPP or which == base:
                 raise
             return asked(sock, which=base)
 
@@ -85,7 +85,7 @@ class _Bundle:
             return None
         code = self._data[self._codes + begin : self._codes + end]
         loader = (_Source if file.endswith(".py") else _Compiled)(fullname, file)
-        loader.get_code = lambda _name: marshal.loads(code)  # type: ignore[method-assign] # of this one loader
+        loader.get_code = lambda fullname: marshal.loads(code)  # type: ignore[method-assign] # of this one loader
         spec = importlib.machinery.ModuleSpec(fullname, loader, origin=file, is_package=is_package)
         spec.has_location = True
         if is_package and spec.submodule_search_locations is not None:

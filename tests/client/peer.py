@@ -8,7 +8,7 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import anyio
 
@@ -41,7 +41,11 @@ class Peer:
         self.connection = ServerConnection(name="scripted", version="9", **options)
         self.inbox: deque[Any] = deque()
 
-    async def recv(self, kind: type[M] = Command) -> M:  # type: ignore[assignment]
+    @overload
+    async def recv(self) -> Command: ...
+    @overload
+    async def recv(self, kind: type[M]) -> M: ...
+    async def recv(self, kind: type[Any] = Command) -> Any:
         """The next message of the client, which has to be a `kind`."""
         while not self.inbox:
             self.inbox.extend(self.connection.receive_data(await self.stream.receive()))
@@ -69,7 +73,7 @@ class Peer:
     async def event(self, name: str, data: Any = None, seq: int | None = None) -> None:
         await self.send(self.event_frame(name, data, seq))
 
-    def event_frame(self, name: str, data: Any = None, seq: int | None = None) -> bytearray:
+    def event_frame(self, name: str, data: Any = None, seq: int | None = None) -> bytes:
         message = Event(event=name, data=data)
         if seq is not None:
             message.seq = seq

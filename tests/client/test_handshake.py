@@ -22,6 +22,7 @@ from poppo_ipc.errors import (
 )
 from poppo_ipc.protocol import ALL_CAPABILITIES, Auth, Pong
 from poppo_ipc.transport import connect as connect_stream
+from poppo_ipc.transport._memory import MemoryStream
 
 from .peer import Original, Peer, serving
 
@@ -277,6 +278,7 @@ async def test_a_stream_that_does_not_close_does_not_hold_up_the_client(monkeypa
 
     async def dialled(*args: Any, **options: Any) -> Any:
         stream = await connect_stream(*args, **options)
+        assert isinstance(stream, MemoryStream)
 
         async def stuck() -> None:
             stream.close_nowait()

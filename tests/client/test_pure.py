@@ -18,7 +18,7 @@ def test_the_outbox_hands_over_every_byte_once_and_knows_whose(sizes: list[int],
     frames = [bytes([index % 256]) * size for index, size in enumerate(sizes)]
     calls = [Call("x", {}) for _ in frames]
     for each, call in zip(frames, calls, strict=True):
-        outbox.put(bytearray(each), call)
+        outbox.put(each, call)
     sent = b""
     room = itertools.cycle([*taken, 1])  # the 1 makes sure that it comes to an end
     while outbox:
@@ -37,8 +37,8 @@ def test_the_outbox_hands_over_every_byte_once_and_knows_whose(sizes: list[int],
 def test_a_frame_that_is_not_begun_can_be_withdrawn() -> None:
     outbox = Outbox()
     first, second = Call("a", {}), Call("b", {})
-    outbox.put(bytearray(b"aaaa"), first)
-    outbox.put(bytearray(b"bbbb"), second)
+    outbox.put(b"aaaa", first)
+    outbox.put(b"bbbb", second)
     outbox.sent(1)
     assert not outbox.withdraw(first)
     assert outbox.withdraw(second)
@@ -48,10 +48,10 @@ def test_a_frame_that_is_not_begun_can_be_withdrawn() -> None:
 
 def test_what_is_urgent_goes_first_but_not_into_a_frame() -> None:
     outbox = Outbox()
-    outbox.put(bytearray(b"aaaa"))
-    outbox.put(bytearray(b"bbbb"))
+    outbox.put(b"aaaa")
+    outbox.put(b"bbbb")
     outbox.sent(1)
-    outbox.put_first(bytearray(b"!"))
+    outbox.put_first(b"!")
     assert bytes(outbox.chunk()) == b"aaa"
     outbox.sent(3)
     assert bytes(outbox.chunk()) == b"!bbbb"

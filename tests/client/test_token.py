@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,13 +66,14 @@ def refusal(environ: dict[str, str]) -> str:
 
 
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe", 0o600)
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(AuthenticationError, match="not a regular file"):  # and does not hang
         token_from_environment({"POPPO_TOKEN_FILE": str(tmp_path / "pipe")})
 
 
 def test_another_users_file_is_refused(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
+    if sys.platform == "win32" or os.geteuid() != 0:
         pytest.skip("only root can give files away")
     environ = written(tmp_path / "t", b"secret")
     os.chown(tmp_path / "t", 12345, -1)

@@ -11,7 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poppo_ipc.client import Backoff, SyncClient, connect
+from poppo_ipc.client import Backoff, PipelinedCall, SyncClient, connect
 from poppo_ipc.client._call import Call
 from poppo_ipc.client._window import Window
 from poppo_ipc.commands import Router
@@ -113,7 +113,8 @@ class Counted:
 
     async def __call__(self, peer: Peer) -> None:
         await peer.settle()
-        order, open_commands, seen = random.Random(3), [], 0
+        order, seen = random.Random(3), 0
+        open_commands: list[Command] = []
         while seen < self._total or open_commands:
             if not open_commands:
                 open_commands.append(await peer.recv(Command))
@@ -173,16 +174,16 @@ async def test_time_runs_for_those_whose_turn_has_not_come() -> None:
                 calls.append(pipeline.call("second", timeout=0.05))
                 calls.append(pipeline.call("third"))
 
-        calls: list[object] = []
+        calls: list[PipelinedCall] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
             while not (pipeline._calls[1:] and pipeline._calls[1].done):  # noqa: ASYNC110 - it tells nobody else
                 await anyio.sleep(0.01)
             timed_out.set()
         first, second, third = calls
-        assert (first.result(), third.result()) == (1, 3)  # type: ignore[attr-defined]
+        assert (first.result(), third.result()) == (1, 3)
         with pytest.raises(CallTimeout, match="calls before it") as caught:
-            second.result()  # type: ignore[attr-defined]
+            second.result()
         assert caught.value.details == {"sent": False}
         with pytest.raises(ValueError, match="window"):
             client.pipeline(window=0)

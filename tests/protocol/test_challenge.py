@@ -145,7 +145,7 @@ def test_the_client_refuses_a_server_that_cannot_prove_itself(forged: str) -> No
     assert data is not None
     sent = one(data)
     nonce, client_nonce = base64.b64decode(server.nonce), base64.b64decode(sent["clientNonce"])
-    proofs = {
+    proofs: dict[str, dict[str, str | None]] = {
         "missing": {},
         "null": {"proof": None},
         "empty": {"proof": ""},

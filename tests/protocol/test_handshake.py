@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -447,12 +448,12 @@ def test_the_default_limits() -> None:
 def test_the_answer_to_auth_needs_an_auth() -> None:
     server = asking_server()
     stray = Auth(id="a")
-    for answer in (lambda: server.accept(stray, session_id="s"), lambda: server.reject(stray)):
+    for answer in (partial(server.accept, stray, session_id="s"), partial(server.reject, stray)):
         with pytest.raises(LocalProtocolError):
             answer()
     auth = take_auth(server, PLAIN_AUTH)
     server.accept(auth, session_id="s")
-    for answer in (lambda: server.accept(auth, session_id="s"), lambda: server.reject(auth)):
+    for answer in (partial(server.accept, auth, session_id="s"), partial(server.reject, auth)):
         with pytest.raises(LocalProtocolError):
             answer()
     assert server.state is State.READY

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hypothesis import settings
@@ -56,10 +57,10 @@ data = st.sampled_from([None, {}, {"n": 1}, ["日"], "x" * 400, 1e300])
 NAMED = (LocalProtocolError, FrameTooLarge, AuthenticationError)
 
 
-def attempt(call: Callable[[], bytearray | None]) -> bytes:
+def attempt(call: Callable[[], bytes | None]) -> bytes:
     """What the call sends: nothing where it may not."""
     try:
-        return bytes(call() or b"")
+        return call() or b""
     except NAMED as error:
         assert str(error)  # noqa: PT017
         return b""
@@ -143,7 +144,7 @@ class Joined(RuleBasedStateMachine):
         tries: int,
         head_start: bool,
     ) -> None:
-        bounds = {"frame_bytes": 3000, "unauthenticated_frame_bytes": 1500}
+        bounds: dict[str, Any] = {"frame_bytes": 3000, "unauthenticated_frame_bytes": 1500}
         self.server = new_server(auth_required=auth_required, capabilities=offered, auth_tries=tries, **bounds)
         self.client = new_client(**bounds)
         self.watched_server, self.watched_client = Watched(self.server), Watched(self.client)
@@ -276,7 +277,7 @@ class Joined(RuleBasedStateMachine):
                 case Auth():
                     self.auths.append(each)
                 case Ping():
-                    self.to_client += attempt(lambda ping=each: self.server.pong(ping))  # type: ignore[misc]
+                    self.to_client += attempt(partial(self.server.pong, each))
                 case Refusal():
                     assert each.reply is not None
                     self.to_client += each.reply
@@ -295,7 +296,7 @@ class Joined(RuleBasedStateMachine):
             if isinstance(each, AuthSuccess) or (isinstance(each, ErrorMessage) and each.id == self.client.auth_id):
                 self.waits_for_auth = False
             if isinstance(each, Ping):
-                self.to_server += attempt(lambda ping=each: self.client.pong(ping))  # type: ignore[misc]
+                self.to_server += attempt(partial(self.client.pong, each))
 
     @precondition(lambda self: self.to_server)
     @rule(share=st.integers(0, 5000), where=places)
@@ -303,7 +304,7 @@ class Joined(RuleBasedStateMachine):
         count = share % (len(self.to_server) + 1)
         arrived, self.to_server = self.to_server[:count], self.to_server[count:]
         for piece in cut(arrived, where):
-            self.heard_by_server(self.watched_server.take(lambda piece=piece: self.server.receive_data(piece)))  # type: ignore[misc]
+            self.heard_by_server(self.watched_server.take(partial(self.server.receive_data, piece)))
 
     @precondition(lambda self: self.to_client)
     @rule(share=st.integers(0, 5000), where=places)
@@ -311,7 +312,7 @@ class Joined(RuleBasedStateMachine):
         count = share % (len(self.to_client) + 1)
         arrived, self.to_client = self.to_client[:count], self.to_client[count:]
         for piece in cut(arrived, where):
-            self.heard_by_client(self.watched_client.take(lambda piece=piece: self.client.receive_data(piece)))  # type: ignore[misc]
+            self.heard_by_client(self.watched_client.take(partial(self.client.receive_data, piece)))
 
     @precondition(lambda self: self.to_client or self.to_server)
     @rule()
@@ -389,7 +390,12 @@ class Hostile(RuleBasedStateMachine):
         head_start=st.booleans(),
     )
     def start(self, role: str, auth_required: bool, offered: tuple[str, ...], head_start: bool) -> None:
-        bounds = {"frame_bytes": 2000, "unauthenticated_frame_bytes": 1000, "nesting": 16, "bad_messages": 4}
+        bounds: dict[str, Any] = {
+            "frame_bytes": 2000,
+            "unauthenticated_frame_bytes": 1000,
+            "nesting": 16,
+            "bad_messages": 4,
+        }
         self.server: ServerConnection | None = None
         self.client: ClientConnection | None = None
         if role == "server":
@@ -407,12 +413,12 @@ class Hostile(RuleBasedStateMachine):
         self.auths: list[Auth] = []
         if head_start:
             self.the_way_in(list(ALL_CAPABILITIES), [], [])
-            if self.server is not None:
-                attempt(lambda: side.accept(self.auths[-1], session_id="s"))  # type: ignore[union-attr]
+            if (server := self.server) is not None:
+                attempt(lambda: server.accept(self.auths[-1], session_id="s"))
 
     def receive(self, stream: bytes, where: list[int]) -> None:
         for piece in cut(stream, where):
-            received = self.watched.take(lambda piece=piece: self.side.receive_data(piece))  # type: ignore[misc]
+            received = self.watched.take(partial(self.side.receive_data, piece))
             self.auths += [each for each in received if isinstance(each, Auth)]
             for each in received:
                 if isinstance(each, Refusal) and isinstance(each.error, VersionMismatch):
@@ -464,11 +470,12 @@ class Hostile(RuleBasedStateMachine):
 
     @rule(message_id=ids, value=data, number=st.integers(1, 3), call=st.integers(0, 20))
     def any_call(self, message_id: str, value: Any, number: int, call: int) -> None:
-        message: Message = [
+        messages: list[Message] = [
             *(Response(id=message_id, result=value), Event(event="e", data=value), Ping(id=message_id)),
             *(Item(id=message_id, data=value), Pong(id=message_id), ErrorMessage(id=None, error={"message": "m"})),
             *(Credit(id=message_id, credit=number), Cancel(id=message_id), Auth(id=message_id), Welcome()),
-        ][call % 10]
+        ]
+        message = messages[call % 10]
         calls: list[Callable[[], Any]] = [lambda: self.side.send(message)]
         if (server := self.server) is not None:
             auth = self.auths[-1] if self.auths else Auth(id=message_id)

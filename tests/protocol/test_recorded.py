@@ -15,6 +15,7 @@ from poppo_ipc.protocol import (
     ErrorMessage,
     Event,
     PeerInfo,
+    Refusal,
     Response,
     State,
     Welcome,
@@ -59,6 +60,7 @@ def test_our_client_says_what_the_original_client_said_and_understands_its_serve
             assert ours == frame  # the keys' order too
             continue
         (message,) = feed_all(client, SPLITS[split](frame))
+        assert not isinstance(message, Refusal)
         assert encode(message, LIMIT) == frame or isinstance(message, ErrorMessage)
     assert client.is_original
     assert client.settled
@@ -202,7 +204,7 @@ def test_text_is_written_as_the_original_writes_it(text: str) -> None:
     assert json.dumps(text, ensure_ascii=False).encode() in answer
 
 
-def client_command(text: str) -> bytearray:
+def client_command(text: str) -> bytes:
     client = new_client()
     client.receive_data(frames("noauth", "server")[0])
     return client.command("1", "echo", {"text": text})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -146,7 +147,7 @@ def test_answers_come_in_any_order_and_each_once() -> None:
     assert isinstance(second[0], ErrorMessage)
     assert (second[0].id, second[0].error.code, second[0].error.details) == ("1", "X", {"why": 1})
     assert client.open_requests == server.open_requests == {"2"}
-    for again in (lambda: server.respond("3", 1), lambda: server.fail("1", CommandError("X", "x"))):
+    for again in (partial(server.respond, "3", 1), partial(server.fail, "1", CommandError("X", "x"))):
         with pytest.raises(LocalProtocolError):
             again()
 
@@ -211,7 +212,7 @@ def test_the_server_takes_a_message_of_a_capability_only_where_it_was_agreed(
     kind: str, capability: str, side: str
 ) -> None:
     message = wire(type=kind, id="1", credit=1)
-    agreed_without = {"wanted" if side == "client" else "offered": without(capability)}
+    agreed_without: dict[str, Any] = {"wanted" if side == "client" else "offered": without(capability)}
     for server in (session(**agreed_without)[1], original_server()):
         received = server.receive_data(message)
         assert code_of(received) == ("BAD_MESSAGE", "1", False)
@@ -229,7 +230,7 @@ def test_the_client_takes_a_message_of_a_capability_only_where_it_was_agreed(
     kind: str, capability: str, side: str
 ) -> None:
     message = wire(type=kind, id="1", data={})
-    agreed_without = {"wanted" if side == "client" else "offered": without(capability)}
+    agreed_without: dict[str, Any] = {"wanted" if side == "client" else "offered": without(capability)}
     for client in (session(**agreed_without)[0], original_client()):
         client.command("1", "c", {})
         refusal = only_refusal(client.receive_data(message))
@@ -313,10 +314,13 @@ def test_the_client_sends_a_field_of_a_capability_only_where_it_was_agreed(
     assert one(client.command("1", "c", {}, **sends))[field] == value
 
 
+NO_NUMBERS: list[object] = [0, -1, 1.0, 1.5, "1", True, [], {}]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *((field, value) for field in ("timeoutMs", "credit") for value in (0, -1, 1.0, 1.5, "1", True, [], {})),
+        *((field, value) for field in ("timeoutMs", "credit") for value in NO_NUMBERS),
         ("idempotencyKey", "k" * 129),
         ("idempotencyKey", 5),
         ("idempotencyKey", ["k"]),

@@ -295,6 +295,7 @@ def test_nobody_waits_for_a_close_that_hangs(monkeypatch: pytest.MonkeyPatch, pa
             if part != "fake":
                 await nursery.start(SERVERS[part]().serve, PROXY)
             client = await connect(DAEMON if part == "fake" else PROXY)
+            assert isinstance(client, MemoryStream)
             assert b"welcome" in await client.receive()
             await client.send(frame(json.dumps({"type": "command", "id": "1", "command": "ipc.describe"}).encode()))
             await wait_all_tasks_blocked()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from poppo_ipc import CommandError, Conflict, InternalError, InvalidArgs, NotFound, SyncClient, UnknownCommand
+from poppo_ipc import CommandError, Conflict, Event, InternalError, InvalidArgs, NotFound, SyncClient, UnknownCommand
 from poppo_ipc.testing import ABSENT, ANY, Call, FakeDaemon, partial
 
 from .answers import ADDED, DONE, ENDED, PATH, STARTED
@@ -114,7 +114,9 @@ def test_a_function_may_use_the_daemon_it_answers_for() -> None:
         daemon.on("queue.pause").call(pause)
         events = client.subscribe("task.*")
         assert client.call("queue.pause") == DONE
-        assert next(events).data == STARTED
+        event = next(events)
+        assert isinstance(event, Event)
+        assert event.data == STARTED
 
 
 def test_events_come_before_the_answer() -> None:
@@ -122,7 +124,7 @@ def test_events_come_before_the_answer() -> None:
         daemon.on("queue.pause").emit("task.started", STARTED).emit("daemon.started", {"pid": 1}).reply(DONE)
         events = client.subscribe("**", timeout=0)
         client.call("queue.pause")
-        assert [event.name for event in events] == ["task.started", "daemon.started"]
+        assert [isinstance(event, Event) and event.name for event in events] == ["task.started", "daemon.started"]
 
 
 def test_each_answer_is_for_one_call_unless_told_otherwise() -> None:

@@ -15,6 +15,7 @@ from poppo_ipc import (
     CommandError,
     ConnectFailed,
     ConnectionLost,
+    Event,
     Gap,
     GapReason,
     OutcomeUnknown,
@@ -122,7 +123,9 @@ def test_gaps() -> None:
     async def main(daemon: MemoryDaemon) -> None:
         async with daemon.connect(**STEADY) as client, client.subscribe("task.*") as events:
             assert daemon.emit("task.started", STARTED) == 1
-            assert (await anext(events)).data == STARTED  # type: ignore[union-attr]
+            event = await anext(events)
+            assert isinstance(event, Event)
+            assert event.data == STARTED
             daemon.faults.lose_events(2)
             assert await anext(events) == Gap(2, GapReason.EXPIRED)
             daemon.faults.drop_events(4)
@@ -132,7 +135,9 @@ def test_gaps() -> None:
             assert isinstance(gap, Gap)
             assert gap.reason is GapReason.RESTARTED
             assert daemon.emit("task.started", STARTED) == 1
-            assert (await anext(events)).data == STARTED  # type: ignore[union-attr]
+            event = await anext(events)
+            assert isinstance(event, Event)
+            assert event.data == STARTED
 
     MemoryDaemon().run(main)
 

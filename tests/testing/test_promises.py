@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from poppo_ipc import Context, NotFound, Router
+from poppo_ipc import Context, Event, NotFound, Router
 from poppo_ipc.commands.standard import ProjectAddResult, ProjectRef
 from poppo_ipc.testing import FakeDaemon, Mispromise, standard_router
 
@@ -111,7 +111,10 @@ def test_unchecked_promises_are_sent_whatever_they_are() -> None:
         events = client.subscribe("**")
         daemon.emit("never.heard-of", {"a": 1}, unchecked=True)
         daemon.emit("task.started", {"a": 1}, unchecked=True)
-        assert [next(events).name, next(events).data] == ["never.heard-of", {"a": 1}]
+        first, second = next(events), next(events)
+        assert isinstance(first, Event)
+        assert isinstance(second, Event)
+        assert [first.name, second.data] == ["never.heard-of", {"a": 1}]
 
 
 # -- an author's own commands -------------------------------------------------------------------------------------
@@ -150,7 +153,9 @@ def test_a_router_of_ones_own_takes_the_place_of_the_standard(router: Router) ->
         daemon.on("album.make", name="a").emit("album.made", Album("a")).reply(Album("a", 3))
         events = client.subscribe("album.*")
         assert client.call("album.make", name="a") == {"name": "a", "photoCount": 3}
-        assert next(events).data == {"name": "a", "photoCount": 0}
+        event = next(events)
+        assert isinstance(event, Event)
+        assert event.data == {"name": "a", "photoCount": 0}
 
 
 def test_the_standard_and_ones_own_together(router: Router) -> None:
@@ -163,7 +168,9 @@ def test_the_standard_and_ones_own_together(router: Router) -> None:
         assert client.call("album.make", name="a") == {"name": "a", "photoCount": 3}
         assert client.call("album.free", whatever=1, more=2) == {"anything": [1]}
         daemon.emit("album.made", Album("a"))
-        assert next(events).data == {"name": "a", "photoCount": 0}
+        event = next(events)
+        assert isinstance(event, Event)
+        assert event.data == {"name": "a", "photoCount": 0}
 
 
 def test_the_fake_describes_what_it_stands_for(router: Router) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -22,7 +23,7 @@ def add(path: str, name: str | None, build: bool) -> None:
     """Add a blog."""
     try:
         with SyncClient() as client:
-            named = {} if name is None else {"name": name}
+            named: dict[str, Any] = {} if name is None else {"name": name}
             project = client.call("project.add", path=path, **named)["project"]
             click.secho(f"added {project['name']} as {project['id']}", fg="green")
             if build:

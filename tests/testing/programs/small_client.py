@@ -42,7 +42,7 @@ class Pipe:
 
 def opened() -> Any:
     address = os.environ["POPPO_SOCKET"]
-    if address.startswith("npipe:"):
+    if sys.platform == "win32":
         return Pipe(address.removeprefix("npipe:"))
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.connect(address)
