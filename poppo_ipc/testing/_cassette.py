@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar, cast
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from poppo_ipc.client import SyncClient
 from poppo_ipc.server import generate_token
@@ -19,6 +18,7 @@ from poppo_ipc.testing._cassette_recorder import Recorder
 from poppo_ipc.testing._cassette_scrub import SECRETS, TOKEN, scrubbed
 from poppo_ipc.testing._cassette_tape import CassetteError, Message, Tape
 from poppo_ipc.testing._cassette_upstream import Upstream
+from poppo_ipc.testing._decorating import inside
 from poppo_ipc.testing._environment import Environment
 from poppo_ipc.testing._place import Place
 from poppo_ipc.testing._thread import TrioThread
@@ -26,7 +26,7 @@ from poppo_ipc.transport import Address
 
 __all__ = ["MODES", "Cassette", "Upstreamed"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 
 #: How a cassette is used: `once` records where there is none; `new` records what it does not have, too; `none` never
 #: records; `all` records anew each time.
@@ -176,33 +176,9 @@ class Cassette:
             except CassetteError as error:
                 value.add_note(str(error))
 
-    def __call__(self, function: F) -> F:
+    def __call__(self, function: Callable[..., R]) -> Callable[..., R]:
         """Run a function with a new cassette of the same options."""
-        signature = inspect.signature(function)
-        wants = "cassette" in signature.parameters
-
-        def given(cassette: Cassette) -> dict[str, Any]:
-            return {"cassette": cassette} if wants else {}
-
-        wrapper: Any
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with Cassette(self.path, **self._options) as cassette:
-                    return await function(*args, **given(cassette), **kwargs)
-
-        else:
-
-            @functools.wraps(function)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with Cassette(self.path, **self._options) as cassette:
-                    return function(*args, **given(cassette), **kwargs)
-
-        # Else pytest would look for a fixture of that name.
-        left = [each for each in signature.parameters.values() if each.name != "cassette"]
-        wrapper.__signature__ = signature.replace(parameters=left)
-        return cast("F", wrapper)
+        return inside(function, lambda: Cassette(self.path, **self._options), "cassette")
 
     # -- where it is --------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +13,7 @@ from poppo_ipc.commands import Router
 from poppo_ipc.limits import Limits
 from poppo_ipc.protocol import ALL_CAPABILITIES
 from poppo_ipc.testing._core import DaemonCore
+from poppo_ipc.testing._decorating import inside
 from poppo_ipc.testing._environment import Environment
 from poppo_ipc.testing._expecting import Expecting
 from poppo_ipc.testing._place import Place
@@ -22,7 +22,7 @@ from poppo_ipc.transport import Address
 
 __all__ = ["FakeDaemon"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 
 #: The parameters of a decorated function that get the daemon.
 _PARAMETERS = ("fake_daemon", "daemon")
@@ -111,34 +111,9 @@ class FakeDaemon(Expecting):
         elif isinstance(value, Exception):
             value.add_note(f"the fake daemon:\n{self.account()}")
 
-    def __call__(self, function: F) -> F:
+    def __call__(self, function: Callable[..., R]) -> Callable[..., R]:
         """Run a function inside a new daemon of the same options."""
-        signature = inspect.signature(function)
-        name = next((each for each in _PARAMETERS if each in signature.parameters), None)
-
-        def given(daemon: FakeDaemon) -> dict[str, Any]:
-            return {} if name is None else {name: daemon}
-
-        wrapper: Any
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with FakeDaemon(**self._options) as daemon:
-                    return await function(*args, **given(daemon), **kwargs)
-
-        else:
-
-            @functools.wraps(function)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with FakeDaemon(**self._options) as daemon:
-                    return function(*args, **given(daemon), **kwargs)
-
-        # Else pytest would look for a fixture of that name.
-        wrapper.__signature__ = signature.replace(
-            parameters=[each for each in signature.parameters.values() if each.name != name]
-        )
-        return wrapper  # type: ignore[no-any-return]  # it takes and gives what the function does
+        return inside(function, lambda: FakeDaemon(**self._options), *_PARAMETERS)
 
     # -- where it is --------------------------------------------------------------------------------------------------
 

@@ -184,7 +184,7 @@ def test_it_decorates_plain_and_async_functions(file: Path) -> None:
         async with connect() as client:
             return await client.call("queue.pause")
 
-    assert plain() == plain() == trio.run(concurrent) == DONE  # type: ignore[call-arg] # the cassette is given
+    assert plain() == plain() == trio.run(concurrent) == DONE
 
 
 def test_secrets_and_what_the_program_makes_anew(file: Path) -> None:

@@ -140,10 +140,10 @@ async def decorated_async(daemon: FakeDaemon) -> str:
 
 def test_as_a_decorator_each_call_has_a_new_daemon() -> None:
     # The types do not tell that the decorator gives the daemon.
-    assert [decorated(3), decorated(4)] == [3, 4]  # type: ignore[call-arg]
+    assert [decorated(3), decorated(4)] == [3, 4]
     decorated_without_a_parameter()
-    assert asyncio.run(decorated_async()) == DONE["message"]  # type: ignore[call-arg]
-    assert trio.run(decorated_async) == DONE["message"]  # type: ignore[arg-type]
+    assert asyncio.run(decorated_async()) == DONE["message"]
+    assert trio.run(decorated_async) == DONE["message"]
 
 
 @FakeDaemon()
@@ -158,7 +158,7 @@ def test_a_decorated_function_is_checked_too() -> None:
         daemon.on("queue.pause").reply(DONE)
 
     with pytest.raises(Unmet):
-        unused()  # type: ignore[call-arg]
+        unused()
 
 
 def test_a_daemon_serves_once() -> None:
