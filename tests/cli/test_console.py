@@ -4,10 +4,15 @@ Ctrl-C is pressed in a console that the program has to itself. Ctrl-Break cannot
 (wine's console has no such event), so it is raised within the program, as the C runtime does when it is pressed.
 """
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
 
-import subprocess
 import sys
+
+assert sys.platform == "win32"
+
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path

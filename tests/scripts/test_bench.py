@@ -1,13 +1,18 @@
 """The benchmark: that it runs, writes what it should and leaves nothing behind. Not how fast anything is."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time

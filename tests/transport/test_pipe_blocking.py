@@ -1,6 +1,12 @@
 """The pipe of a program without an event loop: a blocking socket's calls, its time limits, and Ctrl-C."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
 
 import gc
 import random
@@ -285,7 +291,6 @@ def test_control_c_ends_a_wait(call: str, ends: Ends) -> None:
 
 def test_importing_it_loads_no_event_loop() -> None:
     program = """
-import sys
 import poppo_ipc.transport._pipe_blocking, poppo_ipc.transport._connection
 print({"asyncio", "anyio", "trio"} & set(sys.modules))
 """

@@ -1,6 +1,12 @@
 """Connecting to named pipes: what can be wrong is said, a busy pipe is waited for, and a stranger gets no byte."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
 
 import threading
 from collections.abc import Callable

@@ -1,6 +1,12 @@
 """Listening on a named pipe: it is never absent, crowds get in, and nobody is lost."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
 
 import errno
 import random

@@ -1,10 +1,15 @@
 """What pipes have of their own: a write behind the full pipe, no half close, and Windows' many words for an end."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
 
 import random
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 

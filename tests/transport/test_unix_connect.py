@@ -1,6 +1,12 @@
 """Connecting to Unix sockets: each way it can fail says what is wrong and what to do; a busy listener is waited for."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import os
 import pickle
