@@ -227,7 +227,9 @@ def test_blocking_waits_for_a_full_queue_for_its_time(short_dir: Path) -> None:
 
 async def test_a_blocking_socket_is_plain(short_dir: Path) -> None:
     async with await listen(f"unix:{short_dir}/s") as listener:
-        with connect_blocking(f"unix:{short_dir}/s", 1) as sock:
+        sock = connect_blocking(f"unix:{short_dir}/s", 1)
+        assert isinstance(sock, socket.socket)
+        with sock:
             assert sock.gettimeout() is None
             assert not sock.get_inheritable()
             stream = await listener.accept()

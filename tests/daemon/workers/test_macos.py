@@ -54,7 +54,9 @@ class Queue:
         for event in changes or ():
             if event.filter == PROC:
                 assert event.fflags == EXIT
-                self._watched.append(Watched(event, os.pidfd_open(event.ident)))
+                # Of Linux alone, as is this class; but which system it is cannot be asked while one plays another.
+                fd = os.pidfd_open(event.ident)  # type: ignore[attr-defined,unused-ignore]
+                self._watched.append(Watched(event, fd))
             else:
                 self._watched.append(Watched(event, event.ident))
         if not most:
