@@ -3,11 +3,16 @@
 Usage: activation.py COPIES PATH ARGUMENT...
 """
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import os
 import socket
-import sys
 
 
 def main() -> None:

@@ -110,8 +110,8 @@ class Serve(Program):
         self.socket = at(socket)
         self._path = socket
         self.state = socket.parent / "state"
-        command = [sys.executable, "-m", "poppo_ipc", "serve", "--socket", self.socket, "--state-dir", self.state]
-        super().__init__(*command, *options, env=env)
+        place: list[str | Path] = ["--socket", self.socket, "--state-dir", self.state]
+        super().__init__(sys.executable, "-m", "poppo_ipc", "serve", *place, *options, env=env)
 
     def until_ready(self) -> Self:
         assert self.wait_for(READY) == str(Address.parse(self.socket))

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rights import REMEDY, open_to_everyone
@@ -196,7 +197,7 @@ class TestOriginal:
         assert ran.err.startswith("poppo-ipc: This daemon does not describe its commands.")
 
     def test_short_forms_work(self, place: Path) -> None:
-        answers = {"daemon.status": {}, "logs.tail": {"lines": [{"message": "a"}, {"message": "b"}]}}
+        answers: dict[str, Any] = {"daemon.status": {}, "logs.tail": {"lines": [{"message": "a"}, {"message": "b"}]}}
         answers |= {"status": {"daemon": {"status": "running"}}}
         with Original(place / "sock", answers, token="secret") as server:
             shell = Shell({"POPPO_SOCKET": at(place / "sock"), "POPPO_TOKEN": "secret"})

@@ -4,17 +4,22 @@ Ctrl-C is pressed in a console that the program has to itself. Ctrl-Break cannot
 (wine's console has no such event), so it is raised within the program, as the C runtime does when it is pressed.
 """
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
 
-import subprocess
 import sys
+
+assert sys.platform == "win32"
+
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from poppo_ipc import SyncClient
+from poppo_ipc import Event, SyncClient
 
 from .processes import PATIENCE, READY, Serve, at, environment
 from .program import Shell
@@ -29,7 +34,6 @@ class Console:
     """A console with `poppo-ipc` in it, whose stdout and stderr are one pipe. `key`: the program that presses it."""
 
     def __init__(self, key: Path, *arguments: str | Path, env: Mapping[str, str]) -> None:
-        assert sys.platform == "win32"
         self.process = subprocess.Popen(
             [sys.executable, str(key), *map(str, arguments)],
             stdin=subprocess.PIPE,
@@ -75,12 +79,13 @@ def console(key: Path, *arguments: str | Path, env: Mapping[str, str]) -> Iterat
 @KEYS
 def test_serve_ends_in_order(place: Path, key: Path) -> None:
     address = at(place / "sock")
-    options = ["--socket", address, "--state-dir", place / "state", "--workers", "0", "--no-auth"]
+    options: list[str | Path] = ["--socket", address, "--state-dir", place / "state", "--workers", "0", "--no-auth"]
     with console(key, "serve", *options, env={}) as run:
         run.wait_for(READY)
         with SyncClient(address, token=None, reconnect=False) as client, client.subscribe("daemon.*") as events:
             run.press()
             event = next(iter(events))
+            assert isinstance(event, Event)
             assert (event.name, event.data["reason"]) == (
                 "daemon.stopping",
                 "SIGINT" if key == CTRL_C else "SIGBREAK",

@@ -108,6 +108,7 @@ def test_in_a_terminal_it_is_text(daemon: Serve) -> None:
         client.call("queue.pause")
     child.expect(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  #2  queue.status-changed  queue=\S+  status=paused .*\r\n")
     assert child.wait() == 0
+    assert isinstance(child.before, str)
     assert "\x1b" not in child.before
     coloured = Shell(env_of(daemon)).shown("events", "--since", "0", "-n", "1", "--time", "none")
     assert coloured.startswith("\x1b[2m#1\x1b[0m  \x1b[32mdaemon.started\x1b[0m")

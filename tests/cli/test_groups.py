@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,8 @@ def test_the_log_is_text_on_a_terminal(served: Shell) -> None:
 
 
 def test_the_log_is_followed_until_ctrl_c(served: Shell) -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
     child = served.terminal("logs", "-f", env={"NO_COLOR": "1"})
     child.expect_exact("Serving on unix:")
     os.kill(served.ask("call", "daemon.status").json["pid"], signal.SIGHUP)
@@ -113,6 +116,8 @@ def test_a_daemon_that_does_not_end_is_told(place: Path) -> None:
 
 
 def test_a_daemon_has_gone_when_its_lock_is_free_too(place: Path) -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
     import fcntl
 
     address = Address.parse(place / "sock")

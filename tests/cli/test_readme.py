@@ -134,7 +134,7 @@ def test_the_table_of_errors_has_every_code_and_class() -> None:
     # The bases have no row: nothing is raised as one of them. The kinds of ProtocolError are told by their codes.
     rows = [error for error in classes if error not in (PoppoError, errors.CommandError)]
     assert {error.code for error in rows} == {name for name in told if name.isupper()}
-    kinds = {errors.LocalProtocolError, errors.RemoteProtocolError}
+    kinds: set[type[PoppoError]] = {errors.LocalProtocolError, errors.RemoteProtocolError}
     assert {error.__name__ for error in rows if error not in kinds} <= told
 
 

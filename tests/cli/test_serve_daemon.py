@@ -108,6 +108,8 @@ def test_settings_are_read_again_by_command(place: Path) -> None:
 
 
 def test_settings_are_read_again_on_sighup(place: Path) -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
     file = place / "c.toml"
     file.write_text('workers = 0\nlog_level = "info"\n')
     with Serve(place / "sock", "--config", file) as daemon:
@@ -196,6 +198,8 @@ def test_state_that_is_damaged_is_refused_and_left_as_it_is(place: Path) -> None
 @pytest.fixture
 def manager(place: Path) -> Iterator[socket.socket]:
     """A service manager's end of the notifications."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(place / "notify"))
         sock.settimeout(PATIENCE)
@@ -203,6 +207,8 @@ def manager(place: Path) -> Iterator[socket.socket]:
 
 
 def test_the_service_manager_hears_how_it_is(place: Path, manager: socket.socket) -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
     environ = {"NOTIFY_SOCKET": str(place / "notify"), "WATCHDOG_USEC": "60000000"}
     with Serve(place / "sock", "--workers", "0", env=environ) as daemon:
         wanted = ["WATCHDOG=1", "READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -77,6 +78,8 @@ def kept(place: Path) -> Path:
 @contextmanager
 def greeting(path: Path, text: bytes) -> Iterator[None]:
     """Something else that listens, and says this to everybody."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     over = threading.Event()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(str(path))
@@ -113,6 +116,8 @@ def test_it_tells_where_its_token_is_and_runs_on_alone(place: Path, shell: Shell
 
 
 def test_it_runs_on_alone_with_nothing_of_whoever_started_it(place: Path, shell: Shell) -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
     with (place / "ours").open("w") as file:
         os.set_inheritable(file.fileno(), True)
         ran = subprocess.run(
@@ -225,7 +230,7 @@ def test_the_end_of_the_terminal_leaves_it_alive(place: Path, shell: Shell) -> N
     terminal = on_terminal(["/bin/sh"], shell.env)
     terminal.sendline(" ".join([*PROGRAM, "start"]))
     terminal.expect(r"The daemon has started \(pid (\d+)\) at ")
-    assert terminal.match
+    assert isinstance(terminal.match, re.Match)
     pid = int(terminal.match[1])
     terminal.sendintr()
     terminal.close(force=True)

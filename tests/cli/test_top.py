@@ -214,10 +214,10 @@ def test_what_is_left_out_of_a_daemon_is_shown_as_missing(place: Path) -> None:
         await until(app, lambda: len(app._notifications) == 4)
         await until(app, lambda: model.events)
 
-    command = [sys.executable, Path(__file__).with_name("without.py"), at(place / "sock"), place / "state"]
-    with Program(*command, "tasks", "metrics", "health", "projects") as daemon:
+    script, address = Path(__file__).with_name("without.py"), at(place / "sock")
+    with Program(sys.executable, script, address, place / "state", "tasks", "metrics", "health", "projects") as daemon:
         daemon.wait_for("ready")
-        assert play(at(place / "sock"), steps).failure is None
+        assert play(address, steps).failure is None
 
 
 def test_an_original_server_shows_what_it_has(place: Path) -> None:

@@ -273,8 +273,9 @@ async def test_it_outlives_the_daemon(autojump_clock: trio.testing.MockClock) ->
             await trio.sleep(2)
             serving.cancel()
             await trio.sleep(3)
-            assert model.link.state is LinkState.AWAY
-            assert model.link.reason
+            link = model.link
+            assert link.state is LinkState.AWAY
+            assert link.reason
             assert model.rates[-1] is None
             async with running(Server(another.router, address=address)):
                 await trio.sleep(3)

@@ -32,7 +32,8 @@ class Terminal:
 
     @property
     def pid(self) -> int:
-        return int(self._child.pid)
+        assert self._child.pid is not None
+        return self._child.pid
 
     @property
     def shown(self) -> str:

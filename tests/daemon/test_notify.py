@@ -1,10 +1,15 @@
 """What a service manager hears, on a real datagram socket."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import os
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Iterator

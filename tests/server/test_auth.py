@@ -7,12 +7,13 @@ import hashlib
 import hmac
 import logging
 import os
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from poppo_ipc.commands import Principal, Router
+from poppo_ipc.commands import Context, Principal, Router
 from poppo_ipc.limits import Limits
 from poppo_ipc.server import AuthAttempt, Token, TokenAuth
 
@@ -25,7 +26,7 @@ def router() -> Router:
     made = Router()
 
     @made.command("whoami")
-    def whoami(ctx) -> dict[str, object]:
+    def whoami(ctx: Context) -> dict[str, object]:
         return {"name": ctx.principal.name, "scopes": list(ctx.principal.scopes)}
 
     @made.command("task.list")
@@ -255,7 +256,8 @@ async def test_without_authentication(serve: Serve) -> None:
         assert (await client.call("whoami"))["name"] == "anonymous"
         answer = await client.auth("cancel", "ping", "challenge")
         assert answer["capabilities"] == ["cancel", "ping"]
-        for number, token in enumerate(["x", 7, None, {"a": []}]):
+        tokens: list[Any] = ["x", 7, None, {"a": []}]
+        for number, token in enumerate(tokens):
             await client.send(type="auth", id=str(number), token=token, proof=[], clientNonce=1, client="me")
             answer = await client.answer(str(number))
             assert answer["type"] == "auth-success"

@@ -263,7 +263,9 @@ async def test_a_client_that_is_found_gone_in_the_middle_of_what_it_sent(serve: 
 
 def open_files() -> int:
     """How many files this process has open, or on Windows handles."""
-    return psutil.Process().num_handles() if sys.platform == "win32" else len(os.listdir("/dev/fd"))
+    if sys.platform == "win32":
+        return psutil.Process().num_handles()
+    return len(os.listdir("/dev/fd"))
 
 
 @pytest.mark.parametrize("kind", ["memory", NATIVE])

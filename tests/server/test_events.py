@@ -13,6 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from poppo_ipc.commands import Context, Router
 from poppo_ipc.errors import DeclarationError, FrameTooLarge
 from poppo_ipc.limits import Limits
+from poppo_ipc.protocol import encode
 from poppo_ipc.server import EventLog, Server, _fanout
 
 from .rawclient import RawClient, Serve, command, fault, in_jumping_time, wire
@@ -291,9 +292,8 @@ async def test_many_replays_do_not_pile_up(serve: Serve) -> None:
 
 async def test_one_encoding_serves_all(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[str] = []
-    encode = _fanout.encode
 
-    def counting(message: Any, limit: int) -> bytearray:
+    def counting(message: Any, limit: int) -> bytes:
         encoded.append(message.event)
         return encode(message, limit)
 

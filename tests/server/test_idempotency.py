@@ -101,6 +101,7 @@ async def test_args_are_the_same_in_any_order(serve: Serve) -> None:
         client = await served.client("idempotency")
         first = {"a": 1, "b": {"c": [1, 2], "d": "x" * 1000}}
         again = {"b": {"d": "x" * 1000, "c": [1, 2]}, "a": 1}
+        args: dict[str, Any] | None
         for args in (first, again):
             assert await client.call("echo", args=args, idempotencyKey="k") == 1
         for args in ({}, None):

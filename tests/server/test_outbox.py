@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -214,7 +215,10 @@ def test_what_is_coming_is_queued_ahead_of_anything_else() -> None:
         box.put_events([event(1), event(2)], 2)
 
     box = Outbox(100, Overflow.DROP_OLDEST, lambda *_: b"", coming, catch_up)
-    for put in (lambda: box.put(b"x"), lambda: box.put_event(event(3)), lambda: box.put_replay([b"r"])):
+    puts: list[Callable[[], None]] = [
+        lambda: box.put(b"x"), lambda: box.put_event(event(3)), lambda: box.put_replay([b"r"]),
+    ]  # fmt: skip
+    for put in puts:
         coming.append(1)
         put()
     box.put(b"y")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 from hypothesis import given, settings
@@ -56,11 +57,11 @@ class PlainOutbox:
         self.loss.append(seq)
         self.dropped += 1
 
-    def notice(self) -> bytes:
+    def notice(self) -> builtins.bytes:
         loss, self.loss = self.loss, []
         return f"<{len(loss)}:{loss[0]}-{loss[-1]}>".encode()
 
-    def take(self) -> bytes:
+    def take(self) -> builtins.bytes:
         taken = b"".join(self.first)
         self.first = []
         if self.loss and self.policy is Overflow.DROP_OLDEST:

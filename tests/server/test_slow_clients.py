@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
@@ -31,7 +32,7 @@ def router() -> Router:
 
 async def events_until(client: RawClient, last: int) -> list[Message]:
     """Events up to the one that was published last; `n` counts them from 1."""
-    messages = []
+    messages: list[Message] = []
     while not messages or messages[-1]["data"].get("n") != last:
         messages.append(await client.recv())
         assert messages[-1]["type"] == "event"
@@ -127,7 +128,7 @@ async def test_a_client_that_takes_nothing_is_disconnected(serve: Serve, by: str
     made = router()
 
     @made.command("flood")
-    async def flood():
+    async def flood() -> AsyncIterator[str]:
         while True:
             yield TEXT
 

@@ -19,9 +19,11 @@ async def start(address: str) -> Listener:
     kind, _, path = address.partition(":")
     if kind != "activated":
         return await listen(address)
-    from ._claims import plain_server
+    if sys.platform != "win32":
+        from ._claims import plain_server
 
-    return listen_on(plain_server(Path(path)))
+        return listen_on(plain_server(Path(path)))
+    raise NotImplementedError
 
 
 async def echo(stream: Stream) -> None:

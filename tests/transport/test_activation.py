@@ -1,11 +1,16 @@
 """Sockets that a service manager handed over: taken as they are, and left behind as they were."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest

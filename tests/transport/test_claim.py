@@ -1,6 +1,12 @@
 """Claiming a path: at most one owner, no living socket lost, no dead one in the way, nothing of others deleted."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import fcntl
 import json

@@ -1,6 +1,12 @@
 """How a claimed path is bound: never with a mode over 0600, at any length, whatever the file system cannot do."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import errno
 import os

@@ -1,6 +1,12 @@
 """A claim whose files were deleted is made whole again, or says that another has it."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import os
 from collections.abc import Callable

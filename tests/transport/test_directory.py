@@ -1,6 +1,12 @@
 """The directory of a socket: made private where it is ours alone, left alone where it is not, refused where unsafe."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import os
 import stat

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(params=PLACES, ids="-".join)
 def place(request: pytest.FixtureRequest) -> tuple[str, str]:
-    return request.param
+    asked: tuple[str, str] = request.param
+    return asked
 
 
 @pytest.fixture

@@ -1,6 +1,12 @@
 """What pipes on asyncio have of their own: other loops, reading ahead, errors that asyncio forgets to tell."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
 
 import asyncio
 

@@ -1,6 +1,12 @@
 """The name of a pipe belongs to one process at a time, whatever Windows or what stands in for it enforces."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
 
 import os
 from contextlib import ExitStack

@@ -1,14 +1,22 @@
 """Connecting to named pipes: what can be wrong is said, a busy pipe is waited for, and a stranger gets no byte."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import pytest
 
 from poppo_ipc._win32.calls import ERROR_ACCESS_DENIED, SecurityAttributes
+from poppo_ipc._win32.pipes import create_instance
 from poppo_ipc._win32.security import own_sid
 from poppo_ipc.errors import AddressError, AddressInUse, ConnectFailed, TransportUnsupported
 from poppo_ipc.transport import Address, connect, connect_blocking, listen
@@ -23,10 +31,10 @@ pytestmark = pytest.mark.anyio
 def failing_connect(request: pytest.FixtureRequest, anyio_backend: str) -> Callable[..., ConnectFailed]:
     """Connects in one of the two ways and gives the error."""
 
-    async def connecting(address: object, options: dict[str, object]) -> None:
+    async def connecting(address: str, options: dict[str, Any]) -> None:
         await connect(address, **options)
 
-    def call(address: object, **options: object) -> ConnectFailed:
+    def call(address: str, **options: Any) -> ConnectFailed:
         with pytest.raises(ConnectFailed) as caught:  # noqa: PT012 - either way is one statement
             if request.param == "blocking":
                 connect_blocking(address, 1, **options)
@@ -64,12 +72,11 @@ def test_a_stranger_gets_no_byte(failing_connect: Callable[..., ConnectFailed], 
 @pytest.fixture
 def strict(monkeypatch: pytest.MonkeyPatch) -> None:
     """As Windows does and wine does not: no first instance of a pipe that somebody holds an end of."""
-    real = opening.create_instance
 
     def create(path: str, *, first: bool, security: SecurityAttributes) -> int:
         if first:
             raise OSError(0, "Access is denied", path, ERROR_ACCESS_DENIED)
-        return real(path, first=first, security=security)
+        return create_instance(path, first=first, security=security)
 
     monkeypatch.setattr(opening, "create_instance", create)
 

@@ -1,10 +1,17 @@
 """Listening on a named pipe: it is never absent, crowds get in, and nobody is lost."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
 
 import errno
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
@@ -12,7 +19,9 @@ import trio
 import trio.testing
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 
+from poppo_ipc._win32.calls import close_handle
 from poppo_ipc._win32.events import Event
+from poppo_ipc._win32.pipes import create_instance
 from poppo_ipc.transport import Listener, accept_retrying, connect, connect_blocking, listen
 from poppo_ipc.transport import _pipe_end as ending
 from poppo_ipc.transport import _pipe_open as opening
@@ -38,14 +47,15 @@ async def listener(address: str, anyio_backend: str) -> AsyncIterator[Listener]:
 
 async def test_the_next_instance_is_there_before_a_client_is_handed_out(listener: Listener) -> None:
     """So a client that comes while the last one is being seen to does not find the pipe gone, or busy."""
-    clients = [await connect(listener.address)]
+    first = await connect(listener.address)
+    clients = []
     for _ in range(10):
         accepted = await listener.accept()
         # Without letting the listener run: this finds an instance at once, or not at all.
         clients.append(connect_blocking(listener.address, 0))
         await accepted.aclose()
     clients.pop().close()
-    await clients.pop(0).aclose()
+    await first.aclose()
     for client in clients:
         client.close()
 
@@ -53,13 +63,12 @@ async def test_the_next_instance_is_there_before_a_client_is_handed_out(listener
 async def test_no_next_instance_keeps_the_client_until_there_is_one(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = opening.create_instance
     failing = [8, 1450, 4]
 
-    def create(path: str, **options: object) -> int:
+    def create(path: str, **options: Any) -> int:
         if failing:
             raise OSError(None, "short of it", None, failing.pop())
-        return real(path, **options)  # type: ignore[arg-type]
+        return create_instance(path, **options)
 
     monkeypatch.setattr(opening, "create_instance", create)
     client = await connect(listener.address)
@@ -78,18 +87,17 @@ async def test_no_next_instance_keeps_the_client_until_there_is_one(
 async def test_no_event_for_the_next_instance_is_a_shortage_and_leaves_no_handle(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_create, real_close = opening.create_instance, ending.close_handle
     made: list[int] = []
     closed: list[int] = []
     failing = [2, 1]
 
-    def create(path: str, **options: object) -> int:
-        made.append(real_create(path, **options))  # type: ignore[arg-type]
+    def create(path: str, **options: Any) -> int:
+        made.append(create_instance(path, **options))
         return made[-1]
 
     def close(handle: int) -> None:
         closed.append(handle)
-        real_close(handle)
+        close_handle(handle)
 
     def event() -> Event:
         if failing:

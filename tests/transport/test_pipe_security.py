@@ -1,6 +1,12 @@
 """Who may use a pipe: what is asked for of Windows, and what can be read back of it."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
 
 import os
 from typing import Any
@@ -161,7 +167,6 @@ def test_connecting_to_another_users_pipe(address: str, monkeypatch: pytest.Monk
 
 
 CLIENT = """
-import sys
 from poppo_ipc.transport import connect_blocking
 pipe = connect_blocking(sys.argv[1], 5)
 print(pipe.peer.pid, pipe.peer.sid, flush=True)

@@ -1,10 +1,15 @@
 """What pipes have of their own: a write behind the full pipe, no half close, and Windows' many words for an end."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
 
 import random
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +19,7 @@ import pytest
 import trio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 
+from poppo_ipc._win32 import pipes
 from poppo_ipc._win32.calls import Overlapped
 from poppo_ipc.transport import Stream, connect, connect_blocking, listen
 from poppo_ipc.transport import _pipe_end as ending
@@ -201,7 +207,6 @@ async def test_a_pipe_that_its_server_disconnected_is_broken_and_not_at_its_end(
 
 
 def disconnect(end: PipeEnd) -> None:
-    assert sys.platform == "win32"
     import ctypes
     from ctypes import wintypes
 
@@ -230,10 +235,10 @@ def test_control_c_as_an_operation_begins_comes_in_its_wait(
         async with await listen(address) as listener, await connect(address) as client:
             if what == "accept":
                 await (await listener.accept()).aclose()
-                monkeypatch.setattr(waiting, "connect_instance", pressed(waiting.connect_instance))
+                monkeypatch.setattr(waiting, "connect_instance", pressed(pipes.connect_instance))
                 await listener.accept()
             else:
-                monkeypatch.setattr(ending, "read", pressed(ending.read))
+                monkeypatch.setattr(ending, "read", pressed(pipes.read))
                 await client.receive()
 
     with pytest.raises(KeyboardInterrupt):

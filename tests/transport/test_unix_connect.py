@@ -1,6 +1,12 @@
 """Connecting to Unix sockets: each way it can fail says what is wrong and what to do; a busy listener is waited for."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import os
 import pickle
@@ -221,7 +227,9 @@ def test_blocking_waits_for_a_full_queue_for_its_time(short_dir: Path) -> None:
 
 async def test_a_blocking_socket_is_plain(short_dir: Path) -> None:
     async with await listen(f"unix:{short_dir}/s") as listener:
-        with connect_blocking(f"unix:{short_dir}/s", 1) as sock:
+        sock = connect_blocking(f"unix:{short_dir}/s", 1)
+        assert isinstance(sock, socket.socket)
+        with sock:
             assert sock.gettimeout() is None
             assert not sock.get_inheritable()
             stream = await listener.accept()

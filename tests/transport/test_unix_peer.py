@@ -1,6 +1,12 @@
 """Credentials from the real kernel, and who is who by uid."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import os
 import socket

@@ -1,6 +1,12 @@
 """What only sockets can get wrong: resets, and the numbers of file descriptors that were closed."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import errno
 import os

@@ -26,7 +26,10 @@ pytestmark = pytest.mark.trio
 async def test_a_change_that_is_told_of_is_activity_of_the_project_it_names(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         outer, inner = await add(it, tmp_path / "here"), await add(it, tmp_path / "here" / "inside")
-        for data in (None, {}, [], {"projectId": "x"}, {"path": str(tmp_path)}, {"path": "here"}, {"path": "\0"}):
+        unknown: list[Any] = [
+            None, {}, [], {"projectId": "x"}, {"path": str(tmp_path)}, {"path": "here"}, {"path": "\0"},
+        ]  # fmt: skip
+        for data in unknown:
             assert await it.projects.noted(data) is None
         assert [project.last_activity for project in it.projects.list()] == [None, None]
         assert await it.projects.noted({"projectId": outer}) == outer

@@ -24,7 +24,7 @@ from poppo_ipc.daemon.store import (
     open_store,
 )
 from poppo_ipc.errors import CallTimeout, CommandError, Conflict, NotFound, Unavailable
-from poppo_ipc.server import Answers, Server
+from poppo_ipc.server import Answers, Outcome, Server
 
 from .kit import LIMIT, Gate, encode, keys, put
 
@@ -222,7 +222,7 @@ async def test_a_harmless_command_that_met_a_full_disk_can_be_asked_again(
     """Its error was the answer of the key for ten minutes."""
     async with daemon(tmp_path, []) as it:
         run = it.answers.begin("anonymous", "k", "harmless", {"key": "a"})
-        it.answers.finish(run, _answers.Outcome(None, StoreUnavailable("full", {"reason": "full"})))
+        it.answers.finish(run, Outcome(None, StoreUnavailable("full", {"reason": "full"})))
         assert await it.client.call("harmless", key="a", idempotency_key="k") == {"key": "a", "count": 1}
 
 
@@ -294,8 +294,8 @@ async def test_what_was_stored_is_the_answer_though_the_command_ran_out_of_time(
         assert await keys(it.store) == set()
 
         run = it.answers.begin("anonymous", "late", "put", {"key": "b"})
-        it.answers._was_stored(run, outcome := _answers.Outcome(b'"stored"', None))
-        it.answers.finish(run, _answers.Outcome(None, CallTimeout("too late")))
+        it.answers._was_stored(run, outcome := Outcome(b'"stored"', None))
+        it.answers.finish(run, Outcome(None, CallTimeout("too late")))
         assert it.answers.find("anonymous", "late", "put", {"key": "b"}).outcome is outcome  # type: ignore[union-attr]
 
 
@@ -358,7 +358,7 @@ async def test_a_commit_for_nobody_is_a_plain_change(tmp_path: Path) -> None:
     async with daemon(tmp_path, []) as it:
         assert await it.answers.commit(None, put("a")) == "a"
         with pytest.raises(KeyError):
-            await it.answers.commit(None, lambda transaction: {}["missing"])
+            await it.answers.commit(None, lambda transaction: dict[str, str]()["missing"])
         assert await keys(it.store) == {"a"}
         assert it.answers.durable
         assert not Answers.durable
@@ -369,5 +369,5 @@ async def test_storing_an_answer_tells_of_a_disk_that_fails(tmp_path: Path) -> N
         run = it.answers.begin("p", "k", "c", {})
         it.store.close_soon()
         with pytest.raises(StoreError):
-            await it.answers.store(run, _answers.Outcome(b"1", None))
+            await it.answers.store(run, Outcome(b"1", None))
         assert not run.stored

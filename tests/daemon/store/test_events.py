@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from poppo_ipc.client import connect
+from poppo_ipc.client import Event, connect
 from poppo_ipc.commands import Router
 from poppo_ipc.daemon.store import Store, StoredEvents, StoreError, _events, open_store
 from poppo_ipc.server import EventFrame, Server, encode_event
@@ -211,6 +211,8 @@ async def test_a_client_that_comes_back_to_a_new_daemon_gets_each_event_once_and
                     await client.call("tell", number=told)
                     told += 1
                     while len(heard) < told:
-                        heard.append((await anext(events)).data["number"])
+                        event = await anext(events)
+                        assert isinstance(event, Event)
+                        heard.append(event.data["number"])
                     position = events.position
     assert heard == list(range(13))

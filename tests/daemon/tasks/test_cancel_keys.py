@@ -116,13 +116,13 @@ async def test_the_wish_and_the_end_in_one_commit(tmp_path: Path, ending: Ending
 
         real = it.bench.queue.stop
 
-        async def stop(*args: Any) -> Any:
+        async def stop(*args: Any, **named: Any) -> Any:
             # Both wait for the store, the wish first.
             async with Gate(it.bench.store) as gate, trio.open_nursery() as both:
                 states: list[Any] = []
 
                 async def wish() -> None:
-                    states.append(await real(*args))
+                    states.append(await real(*args, **named))
 
                 both.start_soon(wish)
                 await wait_all_tasks_blocked()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,10 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 async def left(it: Bench) -> set[str]:
     rows = await it.store.read(lambda c: c.execute("SELECT id FROM tasks").fetchall())
     return {row["id"] for row in rows}
+
+
+def tasks_in(table: str, connection: sqlite3.Connection) -> list[Any]:
+    return connection.execute(f"SELECT task_id FROM {table}").fetchall()
 
 
 async def fill(it: Bench, count: int, **fields: Any) -> None:
@@ -138,7 +144,11 @@ async def test_what_a_worker_took_meanwhile_runs(tmp_path: Path, monkeypatch: py
         async def take() -> None:
             taken.append((await it.claim()).task_id)
 
-        deletions(it, monkeypatch, lambda index: index == 1 and nursery.start_soon(take))
+        def then(index: int) -> None:
+            if index == 1:
+                nursery.start_soon(take)
+
+        deletions(it, monkeypatch, then)
         real = it.store.read
 
         async def read(query: Any) -> Any:
@@ -181,7 +191,7 @@ async def test_killed_between_two_pieces_the_rest_is_whole_and_goes_when_asked_a
         remaining = await left(it.bench)
         assert len(remaining) == 35 - 10 * pieces
         for table in ("attempts", "output"):
-            rows = await it.bench.store.read(lambda c, t=table: c.execute(f"SELECT task_id FROM {t}").fetchall())
+            rows = await it.bench.store.read(partial(tasks_in, table))
             assert {row["task_id"] for row in rows} == {name for name in remaining if name.startswith("printed")}
         answer = await it.client.call("queue.clear", queue="q", idempotency_key="k")
         assert answer == {"message": f"Cleared {len(remaining)} jobs from queue q"}

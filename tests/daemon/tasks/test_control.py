@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ from poppo_ipc.daemon.workers import Ending
 from .kit import START, Bench, Wall, bench
 
 trio_test = pytest.mark.trio
+
+
+def tasks_in(table: str, connection: sqlite3.Connection) -> list[Any]:
+    return connection.execute(f"SELECT DISTINCT task_id FROM {table}").fetchall()
 
 
 async def paused(it: Bench, *queues: str) -> list[bool]:
@@ -146,7 +152,7 @@ async def test_clearing(tmp_path: Path, queue: str | None, state: str | None, te
         await it.check()
         # Nothing of them stays behind.
         for table in ("attempts", "output"):
-            rows = await it.store.read(lambda c, t=table: c.execute(f"SELECT DISTINCT task_id FROM {t}").fetchall())
+            rows = await it.store.read(partial(tasks_in, table))
             assert {row["task_id"] for row in rows} <= left
 
 

@@ -122,7 +122,11 @@ async def test_a_result_that_is_no_json_fails_the_task_and_not_the_daemon(tmp_pa
 
 async def test_the_time_to_run_at_is_waited_for(tmp_path: Path, mock_clock: MockClock) -> None:
     async with bench(tmp_path) as it, trio.open_nursery() as nursery:
-        it.queue.clock = clock = lambda: START + int(trio.current_time() * 1000)
+
+        def clock() -> int:
+            return START + int(trio.current_time() * 1000)
+
+        it.queue.clock = clock
         began = clock()
         await it.submit(due_ms=began + 100_000)
         await it.submit(id="later", due_ms=began + 500_000)

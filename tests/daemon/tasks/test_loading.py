@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import pytest
 
 from poppo_ipc.daemon.store import Transaction
 from poppo_ipc.daemon.tasks import Schedule, TaskOptions, TaskQueue
-from poppo_ipc.daemon.tasks import _schedule as schedule_module
 
 from .kit import START, bench
 
@@ -43,13 +43,13 @@ async def test_loading_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 return real(*args, **named)
 
             monkeypatch.setattr(Schedule, name, counted)
-        real_push = schedule_module.heapq.heappush
+        real_push = heapq.heappush
 
         def push(heap: list[Any], entry: Any) -> None:
             calls["heappush"] += 1
             real_push(heap, entry)
 
-        monkeypatch.setattr(schedule_module.heapq, "heappush", push)
+        monkeypatch.setattr(heapq, "heappush", push)
         statements: list[str] = []
         # The connections that there are do not tell.
         it.store._close_readers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,9 @@ async def test_cancelled_while_the_claim_is_stored_the_worker_that_has_it_is_ask
         task_id = await it.submit(max_attempts=3)
         results = Results(nursery)
 
-        def stop(task: str) -> bool:
+        def stop(task_id: str) -> bool:
             # The worker has it by now.
-            assert results.given["claim"].task_id == task
+            assert results.given["claim"].task_id == task_id
             nursery.start_soon(it.end, results.given["claim"], Ending.CANCELLED)
             return True
 
@@ -127,8 +128,8 @@ async def test_paused_and_resumed_in_one_commit_memory_has_what_the_disk_has(tmp
             last = bool(number % 2)
             results = Results(nursery)
             async with Gate(it.store) as gate:
-                await results.begin("first", lambda last=last: it.control.set_paused(None, "q", not last))
-                await results.begin("last", lambda last=last: it.control.set_paused(None, "q", last))
+                await results.begin("first", partial(it.control.set_paused, None, "q", not last))
+                await results.begin("last", partial(it.control.set_paused, None, "q", last))
                 gate.open()
             await it.settle()
             assert it.queue.schedule.is_paused("q") is last

@@ -134,7 +134,7 @@ def test_a_hundred_thousand_are_added_and_drained(monkeypatch: pytest.MonkeyPatc
             calls[name] += 1
             return real(*args)
 
-        monkeypatch.setattr(schedule_module.heapq, name, counted)
+        monkeypatch.setattr(heapq, name, counted)
     schedule = Schedule()
     count = 100_000
     for number in range(count):

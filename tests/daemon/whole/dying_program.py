@@ -33,7 +33,7 @@ async def main(home: Path) -> None:
     """Serve, with one worker, for as long as it lives."""
     from poppo_ipc.daemon import _daemon
 
-    _daemon.StoredEvents = LastEvents  # type: ignore[misc]
+    _daemon.StoredEvents = LastEvents  # type: ignore[attr-defined]
     daemon = Daemon(DaemonConfig(state_dir=home, socket=at(home / "d.sock"), workers=1, no_auth=True, kill_grace=0.5))
     async with trio.open_nursery() as nursery:
         await nursery.start(daemon.serve)

@@ -18,5 +18,6 @@ def leave() -> None:
 
 def fall() -> None:
     if sys.platform == "win32":
-        faulthandler._read_null()  # what ctypes does there is caught
+        # What ctypes does there is caught.
+        faulthandler._read_null()  # type: ignore[attr-defined]
     ctypes.string_at(0)

@@ -1,11 +1,16 @@
 """`poppo-ipc` whose files cannot grow, nor be written to, from SIGUSR1 to SIGUSR2: `limited_program.py ARGUMENTS`."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+assert sys.platform != "win32"
 
 import os
 import resource
 import signal
-import sys
 from types import FrameType
 
 from poppo_ipc.cli import main

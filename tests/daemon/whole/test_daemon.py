@@ -28,7 +28,7 @@ DAEMON = {"status", "version", "pid", "uptime", "started", "config", "system", "
 COUNTS = {"total", "pending", "running", "completed", "failed"}
 
 #: What is asked, and the fields that the answer has at least.
-READING = [
+READING: list[tuple[str, dict[str, Any], set[str]]] = [
     ("status", {}, {"daemon", "projects", "workers", "queue"}),
     ("daemon.status", {}, DAEMON),
     ("daemon.metrics", {}, {"timestamp", "metrics"}),
@@ -70,7 +70,7 @@ def test_what_reads_has_its_fields(
 def test_a_missing_or_wrong_argument_gets_the_original_text(
     original: OriginalClient, command: str, field: str, text: str
 ) -> None:
-    others = {"config": {}} if command == "project.update" else {}
+    others: dict[str, Any] = {"config": {}} if command == "project.update" else {}
     wrong = NO_COUNT if field == "count" else WRONG
     for args in [others, *({**others, field: value} for value in wrong)]:
         error = original.fail(command, args)

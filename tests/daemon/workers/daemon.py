@@ -36,7 +36,7 @@ async def _main(then: str, count: int) -> None:
             await source.said(job)
             print(*(worker.pid for worker in pool.status().workers), flush=True)
             await trio.sleep_forever()
-        if then == "forked" and os.fork() == 0:
+        if sys.platform != "win32" and then == "forked" and os.fork() == 0:
             print(os.getpid(), flush=True)
             signal.pause()  # with all of the descriptors that the daemon has
         for _ in range(count):

@@ -115,7 +115,8 @@ def flood(size: int) -> None:
 def segfault() -> None:
     print("on the way", flush=True)
     if sys.platform == "win32":
-        faulthandler._read_null()  # what ctypes does there is caught
+        # What ctypes does there is caught.
+        faulthandler._read_null()  # type: ignore[attr-defined]
     ctypes.string_at(0)
 
 
@@ -245,6 +246,8 @@ def daemonize() -> int:
 
 def escape(then: str) -> None:
     """Daemonize a process as the book says: forked twice, in a session of its own. Say its number, and go on so."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.setsid()
@@ -271,6 +274,8 @@ def escape(then: str) -> None:
 def fork_chain(path: str, then: str) -> None:
     """Leave a process that forks, leaves the session and is gone, and so does its child, for 60 s. All of them hold a
     named pipe open for writing."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     pipe = os.open(path, os.O_WRONLY)
     end = time.monotonic() + 60.0
     if os.fork() == 0:
@@ -302,12 +307,16 @@ def noisy_child() -> None:
 
 def fork_back() -> int:
     """Fork, and let the child come back into the worker's code."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     os.fork()
     return os.getpid()
 
 
 def fork_hold() -> None:
     """Leave a fork that holds every descriptor of the worker open, and die."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     if os.fork() == 0:
         os.setsid()
         print("pids", os.getpid(), flush=True)

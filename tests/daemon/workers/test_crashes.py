@@ -192,6 +192,8 @@ async def test_a_single_death_does_not_slow_the_next_start() -> None:
 
 async def test_running_out_of_descriptors_at_any_step_is_survived(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is left of the half-made worker, and when there are descriptors again, the pool comes up."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     import resource
 
     usual = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -233,6 +235,8 @@ async def test_running_out_of_descriptors_at_any_step_is_survived(caplog: pytest
 
 
 async def test_a_worker_that_cannot_be_watched_is_not_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
     from poppo_ipc.daemon.workers import _platform_unix
 
     made = []

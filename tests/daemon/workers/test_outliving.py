@@ -61,6 +61,8 @@ def test_a_killed_daemon_takes_everything_with_it(then: str) -> None:
 
 def test_a_fork_of_the_daemon_that_lives_on_does_not_hide_its_death() -> None:
     """It holds all that the daemon held, so that no stream comes to its end."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     with _daemon("forked", 1) as daemon:
         (fork,) = _numbers(daemon)
         try:
@@ -77,6 +79,8 @@ def test_a_fork_of_the_daemon_that_lives_on_does_not_hide_its_death() -> None:
 def test_a_chain_of_forks_does_not_outrun_the_death_of_the_daemon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
     fifo = tmp_path / "chain"
     os.mkfifo(fifo)
     held = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -96,6 +100,8 @@ def test_a_chain_of_forks_does_not_outrun_the_death_of_the_daemon(
 
 
 def test_a_worker_dies_with_its_guardian() -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
     with _daemon("stubborn", 1) as daemon:
         family = _numbers(daemon)
         (worker,) = _numbers(daemon)

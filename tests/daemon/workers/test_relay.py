@@ -1,20 +1,26 @@
 """Output of commands in the order in which it was written."""
 
+# ruff: noqa: E402 - the type checker stops at the platform check
+
 from __future__ import annotations
+
+import sys
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("the order of writes is told by Linux alone", allow_module_level=True)
+assert sys.platform == "linux"
 
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from poppo_ipc.daemon.workers._relay import PAGE_BYTES, Order, Relay
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the order of writes is told by Linux alone")
 
 # Not in whole pages: where such a write ends is not seen in its packets.
 _lengths = st.one_of(st.integers(1, 50), st.integers(1, 3 * PAGE_BYTES).filter(lambda length: length % PAGE_BYTES))
