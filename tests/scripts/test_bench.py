@@ -110,8 +110,8 @@ def test_nothing_outlives_it(place: Path, number: signal.Signals, code: int) -> 
 
 def test_a_server_that_answers_wrong_is_found_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    from bench_peers.kit.lean import LeanClient, frame  # type: ignore[import-not-found]
-    from bench_peers.kit.work import STATUS, WrongAnswer  # type: ignore[import-not-found]
+    from bench_peers.kit.lean import LeanClient, frame
+    from bench_peers.kit.work import STATUS, WrongAnswer
 
     answers = [{"id": "another", "result": STATUS}, {"id": "asked-0000000002", "result": {**STATUS, "ok": False}}]
 
