@@ -295,6 +295,7 @@ def test_control_c_ends_a_wait(call: str, ends: Ends) -> None:
 
 def test_importing_it_loads_no_event_loop() -> None:
     program = """
+import sys
 import poppo_ipc.transport._pipe_blocking, poppo_ipc.transport._connection
 print({"asyncio", "anyio", "trio"} & set(sys.modules))
 """

@@ -167,6 +167,7 @@ def test_connecting_to_another_users_pipe(address: str, monkeypatch: pytest.Monk
 
 
 CLIENT = """
+import sys
 from poppo_ipc.transport import connect_blocking
 pipe = connect_blocking(sys.argv[1], 5)
 print(pipe.peer.pid, pipe.peer.sid, flush=True)
