@@ -1,14 +1,15 @@
 """Taking out of a recording what is secret, and what is another each time.
 
 What the server made (ids, times) is replaced by values of the same kind, the same for the same, and in the same order:
-a client that is played to works with those. What the client made is replaced by a placeholder, `<uuid-1>`, which stands
+a client that is played to works with those. Events are numbered from 1, as how many there were before is another thing
+each time. What the client made is replaced by a placeholder, `<uuid-1>`, which stands
 for whatever the client has in its place when it is played to.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -116,6 +117,20 @@ def _plain(entries: Iterable[Entry]) -> list[Entry]:
     return found
 
 
+def _places(message: Message) -> Iterator[dict[str, Any]]:
+    """The objects in a message whose `seq` is a place in the server's numbering of events."""
+    found: Any = None
+    match message:
+        case {"type": "auth-success" | "event"}:
+            found = message
+        case {"type": "response", "result": {"subscriptionId": _} as result}:
+            found = result
+        case {"type": "command", "command": "events.subscribe", "args": {"since": since}}:
+            found = since
+    if isinstance(found, dict) and type(found.get("seq")) is int:
+        yield found
+
+
 class _Names:
     """What stands for each changing value."""
 
@@ -125,13 +140,17 @@ class _Names:
         self._named: dict[str, str] = {}
         self._times: dict[str | int, datetime] = {}
         self._counts: dict[str, int] = {}
+        self._seqs: dict[int, int] = {}
 
     def read(self, entries: Iterable[Entry]) -> None:
         """Find them all; whoever says one first has made it."""
+        seqs = set[int]()
         for entry in entries:
             if entry.message is not None:
                 self._by_server = entry.side == "server"
                 walked(entry.message, self._found)
+                seqs.update(place["seq"] for place in _places(entry.message))
+        self._seqs = {seq: number for number, seq in enumerate(sorted(seqs), 1)}
         for number, (text, _) in enumerate(sorted(self._times.items(), key=lambda item: item[1])):
             moment = _START + timedelta(seconds=number)
             if isinstance(text, str):
@@ -142,6 +161,8 @@ class _Names:
     def written(self, message: Message) -> Message:
         """The message with what stands for them."""
         found: Message = walked(message, self._given)
+        for place in _places(found):
+            place["seq"] = self._seqs[place["seq"]]
         return found
 
     def _found(self, value: Any, name: str) -> Any:

@@ -323,6 +323,38 @@ def test_a_client_that_only_listens_gets_what_it_got(file: Path) -> None:
     assert '"token": "<token>"' in file.read_text()
 
 
+def test_events_are_numbered_from_one_however_many_there_were_before(file: Path) -> None:
+    """A worker more that was told of before the client came made another file of it."""
+
+    def scenario(cassette: Cassette) -> list[int | None]:
+        seqs = []
+        position = None
+        for _ in range(2):
+            with cassette.client() as client:
+                events = client.subscribe("task.*", since=position, timeout=30)
+                assert client.call("queue.pause") == DONE
+                event = next(events)
+                assert isinstance(event, Event)
+                seqs.append(event.seq)
+                position = events.position
+        return seqs
+
+    texts = []
+    for before in (0, 3):
+        with FakeDaemon() as daemon, Cassette(file, mode="all", upstream=daemon) as cassette:
+            daemon.on("queue.pause").emit("task.started", STARTED).reply(DONE).times(2)
+            for _ in range(before):
+                daemon.emit("task.started", STARTED)
+            assert scenario(cassette) == [before + 1, before + 2]
+        texts.append(file.read_text())
+    assert texts[0] == texts[1]
+    since = [each["args"]["since"]["seq"] for each in messages(file) if "since" in each.get("args", {})]
+    with Cassette(file) as cassette:
+        # Numbered from 1: what the first client was told of as having been, before the first event.
+        assert scenario(cassette) == [2, 3]
+    assert since == [2]
+
+
 def test_an_answer_waits_for_what_had_come_before_it(file: Path) -> None:
     opened = trio.Event()
 
