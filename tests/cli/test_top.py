@@ -202,6 +202,15 @@ def test_it_goes_on_with_the_next_daemon(place: Path) -> None:
                 each.__exit__(None, None, None)
 
 
+def test_the_timer_may_ring_when_the_screen_is_gone_already(place: Path) -> None:
+    async def steps(app: TopApp, pilot: Pilot[None]) -> None:
+        await app.drawn()
+
+    app = play(at(place / "sock"), steps)
+    assert app.screen_stack == []
+    app._draw()
+
+
 def test_what_is_left_out_of_a_daemon_is_shown_as_missing(place: Path) -> None:
     async def steps(app: TopApp, pilot: Pilot[None]) -> None:
         model = app.model

@@ -155,14 +155,15 @@ class TopApp(App[None]):
         if not self._changed and self.model.link.state is LinkState.CONNECTED:
             return
         self._changed = False
-        # The timer may ring while the screen is still being made, or is being taken down: then there are none of these.
-        screen = self.screen_stack[0]
-        for kind in (Head, RequestsPanel, QueuePanel, EventsPanel, LogsPanel):
-            for panel in screen.query(kind):
-                panel.refresh()
-        for each in (WorkersTable, TasksTable):
-            for table in screen.query(each):
-                table.show()
+        # The timer may ring while the screen is still being made, or is being taken down: then there are none of these,
+        # or there is no screen any more.
+        for screen in self.screen_stack[:1]:
+            for kind in (Head, RequestsPanel, QueuePanel, EventsPanel, LogsPanel):
+                for panel in screen.query(kind):
+                    panel.refresh()
+            for each in (WorkersTable, TasksTable):
+                for table in screen.query(each):
+                    table.show()
         drawn, self._drawn = self._drawn, None
         if drawn is not None:
             self.call_after_refresh(drawn.set)

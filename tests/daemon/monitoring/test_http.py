@@ -201,10 +201,14 @@ async def test_a_client_that_does_not_read_is_closed(clock: MockClock) -> None:
         await stream.send_all(GET * 60)
         await wait_all_tasks_blocked()
         assert status(await exchange(port, GET)) == 503
-        clock.jump(1000)
-        await wait_all_tasks_blocked()
-        # Its place is free again, though it still holds its end.
-        assert status(await exchange(port, GET)) == 200
+        # Its place comes free, though it still holds its end. An answer that was only being made in its thread as the
+        # clock jumped may still go out, with a new time for the next.
+        answer = 503
+        while answer == 503:
+            clock.jump(1000)
+            await wait_all_tasks_blocked()
+            answer = status(await exchange(port, GET))
+        assert answer == 200
 
 
 async def test_one_connection_too_many() -> None:
