@@ -46,7 +46,9 @@ class Servable(Protocol):
 def notice(text: str) -> None:
     """A line on stderr for whoever started the program. It is no part of the log, so no log level hides it."""
     with suppress(BrokenPipeError):  # whoever started it may have gone, and that is no reason to end
-        print(text, file=sys.stderr, flush=True)
+        # In one write: `print` makes two where Python does not buffer, and a line of the log may come between them.
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 async def run_in_foreground(

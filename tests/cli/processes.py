@@ -114,7 +114,8 @@ class Serve(Program):
         super().__init__(sys.executable, "-m", "poppo_ipc", "serve", *place, *options, env=env)
 
     def until_ready(self) -> Self:
-        assert self.wait_for(READY) == str(Address.parse(self.socket))
+        address = self.wait_for(READY)
+        assert address == str(Address.parse(self.socket)), f"it is ready on {address!r}"
         return self
 
     def client(self, token: str | None = None) -> SyncClient:

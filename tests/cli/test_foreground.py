@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
+import sys
 
 import pytest
 import trio
 
 from poppo_ipc import CommandCancelled, ConnectionLost, Limits, OutcomeUnknown, Router, Server, ShuttingDown, connect
-from poppo_ipc.cli._foreground import ENDING, run_in_foreground
+from poppo_ipc.cli._foreground import ENDING, notice, run_in_foreground
 
 GRACE = 60.0
 
@@ -73,3 +75,23 @@ async def test_the_second_signal_waits_for_nobody(autojump_clock: trio.testing.M
         assert not play.ended
         play.send.send_nowait(ENDING[0])
     assert 1 <= play.ended - began < 2
+
+
+def test_a_notice_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two, a line that the thread of the log writes came between its text and its end."""
+    written: list[str] = []
+    monkeypatch.setattr(sys, "stderr", Writes(written))
+    notice("ready on memory:x")
+    assert written == ["ready on memory:x\n"]
+
+
+class Writes(io.StringIO):
+    """A stream that tells its writes apart."""
+
+    def __init__(self, written: list[str]) -> None:
+        super().__init__()
+        self._written = written
+
+    def write(self, text: str) -> int:
+        self._written.append(text)
+        return len(text)
