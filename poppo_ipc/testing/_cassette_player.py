@@ -15,6 +15,7 @@ import trio
 from attrs import define, field
 
 from poppo_ipc.errors import BadMessage, PoppoError, VersionMismatch
+from poppo_ipc.limits import Limits
 from poppo_ipc.protocol import PROTOCOL_VERSION
 from poppo_ipc.protocol._capabilities import STREAM
 from poppo_ipc.protocol._challenge import client_proof, decode_nonce, proof_matches, server_proof
@@ -31,8 +32,6 @@ __all__ = ["Player", "Unanswered"]
 _CODE: Final = "CASSETTE_MISMATCH"
 #: What the server says, in its words.
 _BAD_CREDIT: Final = "credit has to be an integer over 0"
-#: How deep a message may nest, as by default at the server.
-_NESTING: Final = 128
 _HANDSHAKE: Final = frozenset({"welcome", "auth", "auth-success"})
 
 #: Takes what the cassette has no answer for, in place of a refusal.
@@ -206,7 +205,7 @@ class Listening:
         self._stream = stream
         self._sending = trio.Lock()
         self._nonce = os.urandom(32)
-        self._decode = codec_for("client", _NESTING).decode
+        self._decode = codec_for("client", Limits().nesting).decode
         self._playing: list[Playing] = []
         self._credit: dict[str, int] = {}
         #: Takes what belongs to commands that the tape does not have.

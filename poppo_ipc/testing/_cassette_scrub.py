@@ -9,7 +9,7 @@ for whatever the client has in its place when it is played to.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -117,8 +117,8 @@ def _plain(entries: Iterable[Entry]) -> list[Entry]:
     return found
 
 
-def _places(message: Message) -> Iterator[dict[str, Any]]:
-    """The objects in a message whose `seq` is a place in the server's numbering of events."""
+def _place(message: Message) -> dict[str, Any] | None:
+    """The object in a message whose `seq` is a place in the server's numbering of events."""
     found: Any = None
     match message:
         case {"type": "auth-success" | "event"}:
@@ -127,8 +127,7 @@ def _places(message: Message) -> Iterator[dict[str, Any]]:
             found = result
         case {"type": "command", "command": "events.subscribe", "args": {"since": since}}:
             found = since
-    if isinstance(found, dict) and type(found.get("seq")) is int:
-        yield found
+    return found if isinstance(found, dict) and type(found.get("seq")) is int else None
 
 
 class _Names:
@@ -149,7 +148,8 @@ class _Names:
             if entry.message is not None:
                 self._by_server = entry.side == "server"
                 walked(entry.message, self._found)
-                seqs.update(place["seq"] for place in _places(entry.message))
+                if (place := _place(entry.message)) is not None:
+                    seqs.add(place["seq"])
         self._seqs = {seq: number for number, seq in enumerate(sorted(seqs), 1)}
         for number, (text, _) in enumerate(sorted(self._times.items(), key=lambda item: item[1])):
             moment = _START + timedelta(seconds=number)
@@ -161,7 +161,7 @@ class _Names:
     def written(self, message: Message) -> Message:
         """The message with what stands for them."""
         found: Message = walked(message, self._given)
-        for place in _places(found):
+        if (place := _place(found)) is not None:
             place["seq"] = self._seqs[place["seq"]]
         return found
 
