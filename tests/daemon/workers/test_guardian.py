@@ -76,8 +76,9 @@ async def test_a_chain_of_forks_is_caught(tmp_path: Path, then: str) -> None:
 async def test_each_process_gets_a_sigterm_wherever_it_is() -> None:
     script = """
     trap "echo inside" TERM
+    sleep 1000 &
     setsid sh -c 'trap "echo outside; exit 0" TERM; echo ready; sleep 1000 & wait' &
-    sleep 1000 & wait $!
+    wait
     wait
     """
     async with running() as bench:
