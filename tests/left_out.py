@@ -95,6 +95,7 @@ ON_WINDOWS = {
     "cli/test_tasks.py::test_ctrl_c_cancels_the_task": TERMINAL,
     "cli/test_tasks.py::test_on_a_terminal_a_task_keeps_its_colours_and_nothing_else": TERMINAL,
     "cli/test_tasks.py::test_options_of_the_program_need_no_dashes_before_it": SHELLS,
+    "cli/test_tasks.py::test_sigterm_cancels_a_task_whose_submit_is_not_answered_yet": SIGNALS,
     "cli/test_tasks.py::test_sigterm_cancels_the_task": SIGNALS,
     "cli/test_terminal.py": TERMINAL,
     "cli/test_tokens.py::test_on_a_terminal_it_is_not_shown_either": TERMINAL,

@@ -6,11 +6,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from poppo_ipc import Event, SyncClient
+from poppo_ipc.testing import FakeDaemon
 
 from .processes import PATIENCE, at, environment
 from .program import PROGRAM, Shell, to_the_end
@@ -71,6 +73,24 @@ def test_sigterm_cancels_the_task(served: Shell) -> None:
         task_id = event.data["taskId"]
         assert (running.returncode, err) == (128 + signal.SIGTERM, f"poppo-ipc: task {task_id} cancelled\n")
         assert client.call("task.status", taskId=task_id)["status"] == "cancelled"
+
+
+def test_sigterm_cancels_a_task_whose_submit_is_not_answered_yet(fake_daemon: FakeDaemon) -> None:
+    started = threading.Event()
+    programs: list[subprocess.Popen[str]] = []
+
+    def submit(call: object) -> dict[str, str]:
+        assert started.wait(PATIENCE)
+        programs[0].send_signal(signal.SIGTERM)
+        return {"taskId": "t1"}
+
+    fake_daemon.on("task.submit").call(submit)
+    fake_daemon.on("task.cancel", taskId="t1").reply({"message": "Task t1 cancelled"})
+    command = [*PROGRAM, "tasks", "run", "sleep", "600"]
+    programs.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    started.set()
+    _, err = programs[0].communicate(timeout=PATIENCE)
+    assert (programs[0].returncode, err) == (128 + signal.SIGTERM, "poppo-ipc: task t1 cancelled\n")
 
 
 def test_a_submitted_task_is_followed_listed_and_tried_again(served: Shell) -> None:

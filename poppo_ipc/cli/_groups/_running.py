@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["follow_task", "run_task"]
 
-_ENDINGS: Final = ("SIGTERM", "SIGHUP", "SIGBREAK")
+_ENDINGS: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
 
 class _Ended(KeyboardInterrupt):
@@ -39,11 +39,12 @@ def run_task(invocation: Invocation, args: dict[str, Any]) -> int:
     from poppo_ipc.errors import CommandError, PoppoError
 
     task_id = None
-    with _endings_interrupt():
+    with _endings_interrupt() as endings:
         try:
             with invocation.client() as client:
                 try:
-                    task_id = client.call("task.submit", args)["taskId"]
+                    with endings.held():  # until it is known which task there is to cancel
+                        task_id = client.call("task.submit", args)["taskId"]
                     follow_task(invocation, client, task_id, follow=True)
                     task = client.call("task.status", {"taskId": task_id}, idempotent=True)
                 except CommandError as error:
@@ -117,20 +118,42 @@ def _exit_code(task_id: str, task: Any) -> int:
     raise Failure(f"Task {task_id} is {status}{reason}", f"See poppo-ipc tasks status {task_id}")
 
 
-@contextmanager
-def _endings_interrupt() -> Iterator[None]:
-    """Within, a signal that ends the program is raised as `_Ended`."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # no signal comes to another thread
-        return
+class _Endings:
+    """The signals that end the program, each raised as `_Ended`."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def __init__(self) -> None:
+        self._holding = False
+        self._kept: int | None = None
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._holding and self._kept is None:
+            self._kept = number
+            return
         raise _Ended(number)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within, the first one waits for the end of it, unless that fails; a second one is raised at once."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._kept is not None:
+            raise _Ended(self._kept)
+
+
+@contextmanager
+def _endings_interrupt() -> Iterator[_Endings]:
+    """Within, a signal that ends the program is raised as `_Ended`."""
+    endings = _Endings()
+    if threading.current_thread() is not threading.main_thread():
+        yield endings  # no signal comes to another thread
+        return
     numbers = [getattr(signal, name) for name in _ENDINGS if hasattr(signal, name)]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    before = {number: signal.signal(number, endings.interrupt) for number in numbers}
     try:
-        yield
+        yield endings
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
