@@ -151,7 +151,9 @@ def _endings_interrupt() -> Iterator[_Endings]:
         yield endings  # no signal comes to another thread
         return
     numbers = [getattr(signal, name) for name in _ENDINGS if hasattr(signal, name)]
-    before = {number: signal.signal(number, endings.interrupt) for number in numbers}
+    # What `nohup`, or `&` in a script, has had ignored stays so.
+    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, endings.interrupt) for number in heard}
     try:
         yield endings
     finally:
